@@ -1,0 +1,9 @@
+//! What a service is: `service.toml`, the interface made of it, options, roster, templates, tariff. Text in, types out.
+
+pub mod definition;
+pub mod option;
+pub mod platform;
+pub mod roster;
+
+pub use definition::{Definition, Permissions, Role, RoleTerms, Run};
+pub use roster::{Member, Roster};
