@@ -1,6 +1,19 @@
 //! Every message between nodes: its fields and limits, the signed envelope it travels in, and the proof that it was
 //! verified.
 
+pub mod body;
 pub mod envelope;
+pub mod kind;
+pub mod secret;
+mod strict;
+pub mod verified;
 
+pub use body::{
+    Accounting, AccountingKind, Answer, Delivery, Failure, Interface, InterfaceRequest, Invitation, Invitee, Leave,
+    Notification, OnFailure, PackageRef, Person, Progress, Quorum, Receipt, Registration, Report, ReportState,
+    ServiceId, ServiceRequest, ServiceWanted, Start, Terminate, Verdict,
+};
 pub use envelope::{Envelope, SigningKey};
+pub use kind::{Body, Head, Message};
+pub use secret::{Commitment, Secret, Secrets};
+pub use verified::Verified;

@@ -4,6 +4,7 @@ pub mod definition;
 pub mod option;
 pub mod platform;
 pub mod roster;
+pub mod tariff;
 
 pub use definition::{Definition, Permissions, Role, RoleTerms, Run};
 pub use roster::{Member, Roster};

@@ -9,3 +9,8 @@ use crate::model::OptionName;
 pub struct OptionSpec {
     pub name: OptionName,
 }
+
+/// The options of a session: validated, public.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Options(pub std::collections::BTreeMap<OptionName, serde_json::Value>);
