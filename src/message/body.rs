@@ -207,6 +207,8 @@ pub struct Invitation {
     /// What this peer's role will do on its machine.
     pub interface: RoleTerms,
     pub initiator: Person,
+    /// Where the answer goes.
+    pub provider: Address,
     /// Who invites and to what, for a person to read.
     pub about: String,
     pub key: Commitment,

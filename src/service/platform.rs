@@ -42,6 +42,12 @@ serde_as_text!(Platform);
 #[serde(transparent)]
 pub struct Platforms(pub Vec<String>);
 
+impl Platforms {
+    pub fn accepts(&self, platform: &Platform) -> bool {
+        self.0.iter().any(|one| one == "any" || *one == platform.0)
+    }
+}
+
 /// Something that a machine must have.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]

@@ -1,6 +1,8 @@
 //! The clock and the dice: real ones, and fixed ones for tests. Nothing else in the program asks for the time or for
 //! randomness.
 
+#![expect(clippy::disallowed_methods, reason = "this is the one place that asks the operating system for the time")]
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};

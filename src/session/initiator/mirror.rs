@@ -1,0 +1,169 @@
+//! What the Initiator knows of the others: from the provider's progress, and proven by the participants' own envelopes.
+
+use std::collections::BTreeMap;
+
+use super::Active;
+use crate::message::{Body, Failure, Progress, Report, ReportState, ServiceRequest, Terminate, Verdict, Verified};
+use crate::model::{Key, ParticipantState, Result, SessionState, Time};
+use crate::service::Roster;
+use crate::service::platform::Platform;
+use crate::session::participation::{Participation, Stage};
+use crate::session::summary::{PackageSummary, ParticipantSummary, Summary};
+
+#[derive(Clone, Debug)]
+pub(super) struct Mirror {
+    /// What the provider said last, and when.
+    pub(super) state: SessionState,
+    told: Time,
+    pub(super) failure: Option<Failure>,
+    peers: BTreeMap<Key, Seen>,
+}
+
+#[derive(Clone, Debug)]
+struct Seen {
+    state: ParticipantState,
+    platform: Option<Platform>,
+    reason: Option<String>,
+    failed: bool,
+    reported: Time,
+}
+
+impl Mirror {
+    pub(super) fn new(request: &ServiceRequest) -> Self {
+        let invited = Seen {
+            state: ParticipantState::Invited,
+            platform: None,
+            reason: None,
+            failed: false,
+            reported: Time::from_unix_ms(0),
+        };
+        Self {
+            state: SessionState::Requested,
+            told: Time::from_unix_ms(0),
+            failure: None,
+            peers: request.peers.iter().map(|peer| (peer.address.key, invited.clone())).collect(),
+        }
+    }
+    pub(super) fn registered(&mut self) {
+        if self.state == SessionState::Requested {
+            self.state = SessionState::Inviting;
+        }
+    }
+    pub(super) fn progress(&mut self, progress: &Progress, issued: Time) -> Result<()> {
+        for envelope in progress.answers.iter().chain(&progress.reports) {
+            let nested = Verified::from_own_log(envelope.clone())?;
+            let Some(seen) = self.peers.get_mut(&nested.head.from) else { continue };
+            match &nested.body {
+                Body::Answer(answer) if seen.reported < nested.head.issued => {
+                    seen.reported = nested.head.issued;
+                    seen.platform = Some(answer.platform.clone());
+                    seen.reason.clone_from(&answer.reason);
+                    seen.state = if answer.answer == Verdict::Accept {
+                        ParticipantState::Accepted
+                    } else {
+                        ParticipantState::Declined
+                    };
+                }
+                Body::Report(report) => seen.report(report, nested.head.issued),
+                _ => {}
+            }
+        }
+        if issued > self.told {
+            self.told = issued;
+            self.state = progress.state;
+            if progress.failure.is_some() {
+                self.failure.clone_from(&progress.failure);
+            }
+        }
+        Ok(())
+    }
+    /// Who is on the roster has been delivered to.
+    pub(super) fn roster(&mut self, roster: &Roster) {
+        for member in &roster.peers {
+            if let Some(seen) = self.peers.get_mut(&member.key)
+                && matches!(seen.state, ParticipantState::Invited | ParticipantState::Accepted)
+            {
+                seen.state = ParticipantState::Delivered;
+                seen.platform = Some(member.platform.clone());
+            }
+        }
+        if self.state < SessionState::Delivering {
+            self.state = SessionState::Delivering;
+        }
+    }
+    pub(super) fn terminated(&mut self, terminate: &Terminate) {
+        if terminate.failure.is_some() {
+            self.failure.clone_from(&terminate.failure);
+        }
+    }
+}
+
+impl Seen {
+    fn report(&mut self, report: &Report, issued: Time) {
+        if let Some(failure) = &report.failure {
+            self.failed = true;
+            self.reason = Some(failure.text.clone());
+        }
+        if issued <= self.reported {
+            return;
+        }
+        self.reported = issued;
+        self.state = match report.state {
+            ReportState::Installed => ParticipantState::Installed,
+            ReportState::Confirmed => ParticipantState::Confirmed,
+            ReportState::Stopped => ParticipantState::Stopped,
+            ReportState::Removed => ParticipantState::Removed,
+            ReportState::Failed => ParticipantState::Failed,
+        };
+    }
+}
+
+impl Active {
+    pub(super) fn fill(&self, summary: &mut Summary, me: Key) {
+        let request = &self.request;
+        let own_failure = self.participation.failure.clone();
+        summary.failure = own_failure.clone().or_else(|| self.mirror.failure.clone());
+        summary.role = Some(request.role.clone());
+        summary.initiator = Some(request.initiator.clone());
+        summary.answer_by = Some(request.answer_by);
+        summary.ends_at = Some(request.ends_at);
+        summary.over = self.ended.is_some();
+        summary.kept.clone_from(&self.participation.kept);
+        summary.participants.push(ParticipantSummary {
+            name: request.initiator.name.clone(),
+            key: me,
+            role: request.role.clone(),
+            platform: Some(request.platform.clone()),
+            state: own_state(&self.participation),
+            reason: own_failure.map(|failure| failure.text),
+            failed: self.participation.failure.is_some(),
+        });
+        for peer in &request.peers {
+            let Some(seen) = self.mirror.peers.get(&peer.address.key) else { continue };
+            summary.participants.push(ParticipantSummary {
+                name: peer.name.clone(),
+                key: peer.address.key,
+                role: peer.role.clone(),
+                platform: seen.platform.clone(),
+                state: seen.state,
+                reason: seen.reason.clone(),
+                failed: seen.failed,
+            });
+        }
+        if let Some(delivery) = &self.participation.delivery {
+            summary.packages.push(PackageSummary::new(delivery.package, &delivery.role, &request.platform));
+        }
+    }
+}
+
+fn own_state(participation: &Participation) -> ParticipantState {
+    match participation.stage {
+        Stage::Removed if participation.delivery.is_some() => ParticipantState::Removed,
+        _ if participation.failure.is_some() => ParticipantState::Failed,
+        Stage::Waiting | Stage::Removed => ParticipantState::Accepted,
+        Stage::Delivered => ParticipantState::Delivered,
+        Stage::Installed | Stage::Running if participation.confirmed => ParticipantState::Confirmed,
+        Stage::Installed | Stage::Running => ParticipantState::Installed,
+        Stage::Stopped => ParticipantState::Stopped,
+    }
+}

@@ -1,0 +1,348 @@
+//! The peer: is invited, answers, takes part, leaves or is told that it is over (rows A9–A19).
+
+use super::context::{Context, Own};
+use super::input::{Decision, Input, Outcome, What};
+use super::machine::{Step, Work};
+use super::participation::{Participation, Stage};
+use super::summary::{PackageSummary, ParticipantSummary, Summary};
+use crate::message::{Answer, Body, Delivery, Failure, Invitation, Leave, Message, Verdict};
+use crate::model::{
+    Address, Code, Error, Hash, Key, MessageId, Name, ParticipantState, Party, Result, SessionId, SessionState, Time,
+};
+use crate::service::platform::Platform;
+
+#[derive(Clone, Debug)]
+pub struct Peer {
+    own: Own,
+    pub invitation: Invitation,
+    pub invitation_id: MessageId,
+    invitation_hash: Hash,
+    /// Where the provider is: messages go back to whom the invitation came from.
+    pub provider: Address,
+    phase: Phase,
+    platform: Option<Platform>,
+    /// What the provider said last of the session, and when it said so.
+    told: (Time, SessionState),
+    failure: Option<Failure>,
+    pub participation: Participation,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+enum Phase {
+    Invited,
+    Accepted { answer: MessageId },
+    Left,
+    Ended { state: SessionState, reason: String },
+}
+
+impl Peer {
+    /// # Errors
+    /// `bad-message` where the first input is not an invitation to this session.
+    pub(super) fn begin(me: Key, session: SessionId, input: &Input) -> Result<Step<Self>> {
+        let What::Received { message, .. } = &input.what else { return Err(not_an_invitation(session)) };
+        let Body::Invitation(invitation) = &message.body else { return Err(not_an_invitation(session)) };
+        if invitation.session != session {
+            return Err(not_an_invitation(session));
+        }
+        let provider = Address { key: message.head.from, host: invitation.provider.host.clone() };
+        let peer = Self {
+            own: Own { me, session, last_issued: Time::from_unix_ms(0) },
+            invitation: Invitation::clone(invitation),
+            invitation_id: message.head.id,
+            invitation_hash: message.envelope().hash(),
+            phase: Phase::Invited,
+            platform: None,
+            told: (message.head.issued, SessionState::Inviting),
+            failure: None,
+            participation: Participation::new(invitation.interface.clone(), provider.clone()),
+            provider,
+        };
+        Ok(Step { state: peer, sends: Vec::new() })
+    }
+
+    pub(super) fn step(mut self, input: &Input) -> Result<Step<Self>> {
+        let mut own = self.own.clone();
+        let mut context = Context::new(&mut own, input.now, input.seed);
+        match &input.what {
+            What::Received { message, .. } => self.received(message, &mut context)?,
+            What::Decided(decision) => self.decided(decision, &mut context)?,
+            What::Result(outcome) => self.result(outcome, &mut context)?,
+            What::Timer => self.timer(&mut context),
+        }
+        let sends = context.sends;
+        self.own = own;
+        self.end_when_all_is_done();
+        Ok(Step { state: self, sends })
+    }
+
+    fn received(&mut self, message: &Message, context: &mut Context<'_>) -> Result<()> {
+        if message.head.from != self.provider.key {
+            return Err(context.refuse(
+                Code::NotPermitted,
+                format!("{} is not the provider of this session", message.head.from.short()),
+            ));
+        }
+        match &message.body {
+            Body::Progress(progress) => {
+                if message.head.issued > self.told.0 {
+                    self.told = (message.head.issued, progress.state);
+                    if progress.failure.is_some() {
+                        self.failure.clone_from(&progress.failure);
+                    }
+                }
+                if progress.state.is_end() && !matches!(self.phase, Phase::Ended { .. }) {
+                    let reason = progress
+                        .failure
+                        .as_ref()
+                        .map_or_else(|| "the provider ended the session".to_owned(), |failure| failure.text.clone());
+                    self.participation.end(progress.state, &reason, context.now);
+                }
+                Ok(())
+            }
+            Body::Delivery(delivery) => self.delivered(delivery, context),
+            Body::Start(_) => {
+                self.participation.start(context);
+                Ok(())
+            }
+            Body::Terminate(terminate) => {
+                if terminate.failure.is_some() {
+                    self.failure.clone_from(&terminate.failure);
+                }
+                self.participation.end(terminate.outcome, &terminate.reason, context.now);
+                Ok(())
+            }
+            other => Err(context.refuse(Code::WrongState, format!("a peer takes no {other}"))),
+        }
+    }
+
+    /// Nothing is taken that was not accepted.
+    fn delivered(&mut self, delivery: &Delivery, context: &mut Context<'_>) -> Result<()> {
+        if matches!(self.phase, Phase::Invited | Phase::Ended { state: SessionState::Declined, .. }) {
+            return Err(context.refuse(Code::MoreThanAccepted, "the invitation was not accepted"));
+        }
+        if delivery.role != self.invitation.role {
+            let (got, want) = (&delivery.role, &self.invitation.role);
+            return Err(
+                context.refuse(Code::MoreThanAccepted, format!("the role {got} was delivered, {want} was accepted"))
+            );
+        }
+        self.participation.deliver(delivery, context);
+        Ok(())
+    }
+
+    fn decided(&mut self, decision: &Decision, context: &mut Context<'_>) -> Result<()> {
+        match decision {
+            Decision::Answer { answer, reason, platform, address, .. } => {
+                self.answer(*answer, reason.as_ref(), platform, address, context)
+            }
+            Decision::Stop { reason } => self.leave(reason, context),
+            _ => Err(context.refuse(Code::WrongState, "a peer answers or leaves; this is for another party")),
+        }
+    }
+
+    fn answer(
+        &mut self,
+        answer: Verdict,
+        reason: Option<&String>,
+        platform: &Platform,
+        address: &Address,
+        context: &mut Context<'_>,
+    ) -> Result<()> {
+        match &self.phase {
+            Phase::Invited if context.now <= self.invitation.answer_by => {}
+            Phase::Invited => {
+                return Err(
+                    context.refuse(Code::Expired, format!("the invitation expired at {}", self.invitation.answer_by))
+                );
+            }
+            Phase::Ended { state: SessionState::Expired, reason } => {
+                return Err(context.refuse(Code::Expired, reason.clone()));
+            }
+            Phase::Ended { state: SessionState::Declined, .. } => {
+                return Err(context.refuse(Code::AlreadyAnswered, "the invitation was declined already"));
+            }
+            Phase::Ended { state, .. } => {
+                return Err(context.refuse(Code::WrongState, format!("the session is {state}")));
+            }
+            _ => return Err(context.refuse(Code::AlreadyAnswered, "the invitation was accepted already")),
+        }
+        let body = Answer {
+            session: self.own.session,
+            invitation: self.invitation_id,
+            invitation_hash: self.invitation_hash,
+            answer,
+            reason: reason.cloned(),
+            platform: platform.clone(),
+            address: address.clone(),
+        };
+        let id = context.send(&self.provider, body).message.head.id;
+        self.platform = Some(platform.clone());
+        match answer {
+            Verdict::Accept => self.phase = Phase::Accepted { answer: id },
+            Verdict::Decline => {
+                let reason = reason.cloned().unwrap_or_else(|| "declined".to_owned());
+                self.phase = Phase::Ended { state: SessionState::Declined, reason };
+            }
+        }
+        Ok(())
+    }
+
+    fn leave(&mut self, reason: &str, context: &mut Context<'_>) -> Result<()> {
+        match &self.phase {
+            Phase::Accepted { .. } => {}
+            Phase::Invited => {
+                return Err(context
+                    .refuse(Code::WrongState, "the invitation has not been answered")
+                    .hint("`deployctl accept ID --decline` declines it"));
+            }
+            Phase::Left => return Err(context.refuse(Code::WrongState, "this node has left the session already")),
+            Phase::Ended { state, .. } => {
+                return Err(context.refuse(Code::WrongState, format!("the session is over ({state})")));
+            }
+        }
+        context.send(&self.provider, Leave { session: self.own.session, reason: reason.to_owned() });
+        self.phase = Phase::Left;
+        self.participation.end(SessionState::Closed, reason, context.now);
+        Ok(())
+    }
+
+    fn result(&mut self, outcome: &Outcome, context: &mut Context<'_>) -> Result<()> {
+        match outcome {
+            Outcome::Acknowledged { .. } | Outcome::Metered { .. } => Ok(()),
+            Outcome::Refused { message, error } => {
+                if matches!(self.phase, Phase::Accepted { answer } if answer == *message) {
+                    let state = match error.code {
+                        Code::TooLate | Code::Expired => SessionState::Expired,
+                        Code::Withdrawn => SessionState::Withdrawn,
+                        _ => SessionState::Failed,
+                    };
+                    self.failure = Some(Failure { code: error.code, text: error.message.clone(), tail: None });
+                    self.participation.end(state, &error.message, context.now);
+                }
+                Ok(())
+            }
+            outcome => self.participation.result(outcome, context),
+        }
+    }
+
+    fn timer(&mut self, context: &mut Context<'_>) {
+        let now = context.now;
+        match self.phase {
+            Phase::Invited if now > self.invitation.answer_by => {
+                let reason = format!("nobody answered the invitation by {}", self.invitation.answer_by);
+                self.phase = Phase::Ended { state: SessionState::Expired, reason };
+            }
+            Phase::Accepted { .. } if now >= self.invitation.ends_at => {
+                let outcome = if self.participation.confirmed { SessionState::Closed } else { SessionState::Expired };
+                self.participation.end(outcome, "the session's end time has come", now);
+            }
+            _ => {}
+        }
+    }
+
+    /// What went wrong before the program was ever ready is over as soon as it is removed, whatever the others do.
+    fn end_when_all_is_done(&mut self) {
+        if !matches!(self.phase, Phase::Accepted { .. } | Phase::Left) || self.participation.stage != Stage::Removed {
+            return;
+        }
+        let (state, reason) = match (&self.participation.ending, &self.participation.failure) {
+            (Some(ending), _) => (ending.outcome, ending.reason.clone()),
+            (None, Some(failure)) => (SessionState::Failed, failure.text.clone()),
+            (None, None) => (SessionState::Closed, String::new()),
+        };
+        self.phase = Phase::Ended { state, reason };
+    }
+
+    pub(super) fn work(&self) -> Option<Work> {
+        self.participation.work()
+    }
+
+    pub(super) fn wake_at(&self) -> Option<Time> {
+        match self.phase {
+            Phase::Invited => Some(self.invitation.answer_by + crate::model::Span::from_ms(1)),
+            Phase::Accepted { .. } if self.participation.ending.is_none() => Some(self.invitation.ends_at),
+            _ => None,
+        }
+    }
+
+    /// Whether the invitation waits for an answer.
+    pub fn is_open(&self) -> bool {
+        self.phase == Phase::Invited
+    }
+
+    fn state(&self) -> (SessionState, Option<String>) {
+        match (&self.phase, &self.participation.ending) {
+            (Phase::Ended { state, reason }, _) => (*state, Some(reason.clone()).filter(|reason| !reason.is_empty())),
+            (_, Some(ending)) => (SessionState::Terminating, Some(ending.reason.clone())),
+            (Phase::Invited, _) => (SessionState::Inviting, None),
+            _ if self.participation.delivery.is_some() && self.told.1 < SessionState::Delivering => {
+                (SessionState::Delivering, None)
+            }
+            _ => (self.told.1, None),
+        }
+    }
+
+    fn participant_state(&self) -> ParticipantState {
+        let participation = &self.participation;
+        match (&self.phase, participation.stage) {
+            (Phase::Invited, _) => ParticipantState::Invited,
+            (Phase::Ended { state: SessionState::Declined, .. }, _) => ParticipantState::Declined,
+            (_, Stage::Removed) if participation.delivery.is_some() => ParticipantState::Removed,
+            (Phase::Left, _) => ParticipantState::Left,
+            _ if participation.failure.is_some() => ParticipantState::Failed,
+            (_, Stage::Waiting | Stage::Removed) => ParticipantState::Accepted,
+            (_, Stage::Delivered) => ParticipantState::Delivered,
+            (_, Stage::Stopped) => ParticipantState::Stopped,
+            (_, Stage::Installed | Stage::Running) if participation.confirmed => ParticipantState::Confirmed,
+            (_, Stage::Installed | Stage::Running) => ParticipantState::Installed,
+        }
+    }
+
+    pub(super) fn summary(&self) -> Summary {
+        let (state, reason) = self.state();
+        let failure = self.participation.failure.clone().or_else(|| self.failure.clone());
+        let me = ParticipantSummary {
+            name: self.name(),
+            key: self.own.me,
+            role: self.invitation.role.clone(),
+            platform: self.platform.clone(),
+            state: self.participant_state(),
+            reason: self.participation.failure.as_ref().map(|failure| failure.text.clone()),
+            failed: self.participation.failure.is_some(),
+        };
+        let package = self.participation.delivery.as_ref().zip(self.platform.as_ref());
+        Summary {
+            session: self.own.session,
+            party: Party::Peer,
+            state,
+            reason,
+            failure,
+            service: self.invitation.service.name.clone(),
+            version: Some(self.invitation.service.version.clone()),
+            role: Some(self.invitation.role.clone()),
+            provider: self.provider.clone(),
+            initiator: Some(self.invitation.initiator.clone()),
+            answer_by: Some(self.invitation.answer_by),
+            ends_at: Some(self.invitation.ends_at),
+            over: matches!(self.phase, Phase::Ended { .. }),
+            participants: vec![me],
+            packages: package
+                .map(|(delivery, platform)| PackageSummary::new(delivery.package, &delivery.role, platform))
+                .into_iter()
+                .collect(),
+            kept: self.participation.kept.clone(),
+        }
+    }
+
+    /// The name under which the Initiator knows this node, once the roster says so.
+    fn name(&self) -> Name {
+        let in_roster = self.participation.delivery.as_ref().and_then(|delivery| {
+            delivery.roster.peers.iter().find(|member| member.key == self.own.me).map(|member| member.name.clone())
+        });
+        in_roster.unwrap_or_else(|| "me".parse().expect("a fixed name parses"))
+    }
+}
+
+fn not_an_invitation(session: SessionId) -> Error {
+    Error::new(Code::NotFound, format!("there is no session {} here", session.short())).about(session)
+}

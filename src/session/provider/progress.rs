@@ -1,0 +1,167 @@
+//! What the provider sends: invitations, deliveries, starts, the end, and how it goes.
+
+use super::{Ending, Participant, Phase, Provider};
+use crate::message::{Delivery, Envelope, Invitation, Progress, Start, Terminate};
+use crate::model::{Address, MessageId, SessionState};
+use crate::service::{Member, Roster};
+use crate::session::context::Context;
+
+/// Envelopes of participants that the Initiator has not seen yet.
+#[derive(Default)]
+pub(super) struct News {
+    pub(super) answers: Vec<Envelope>,
+    pub(super) reports: Vec<Envelope>,
+}
+
+impl Provider {
+    /// A8. The expiry is the time by which an answer is due.
+    pub(super) fn invite(&mut self, context: &mut Context<'_>) {
+        let request = self.asked().clone();
+        for (invitee, participant) in request.peers.iter().zip(self.participants.iter_mut().skip(1)) {
+            let service = &self.interface.service;
+            let about = format!(
+                "{} invites you to {} {} ({}) as {}",
+                request.initiator.name, service.name, service.version, self.interface.summary, invitee.role
+            );
+            let invitation = Invitation {
+                session: context.session(),
+                service: service.clone(),
+                summary: self.interface.summary.clone(),
+                options: request.options.clone(),
+                secret_options: request.secret_options.clone(),
+                role: invitee.role.clone(),
+                interface: self.interface.roles[&invitee.role].clone(),
+                initiator: request.initiator.clone(),
+                provider: self.address.clone(),
+                about,
+                key: self.interface.key,
+                notification: invitee.notification.clone(),
+                answer_by: request.answer_by,
+                ends_at: request.ends_at,
+            };
+            let outgoing = context.send(&invitee.address, invitation);
+            outgoing.message.head.expires = Some(request.answer_by);
+            outgoing.secrets = vec!["key".to_owned()];
+            participant.invitation = Some((outgoing.message.head.id, outgoing.message.hash()));
+        }
+    }
+
+    /// The participants, as everyone gets to see them.
+    pub fn roster(&self) -> Roster {
+        let mut members = self.participants.iter().filter(|one| one.accepted()).filter_map(member);
+        let initiator = members.next().expect("the Initiator is always a participant, with its platform");
+        Roster { initiator, peers: members.collect() }
+    }
+
+    /// A12: tells each participant what is there for it.
+    pub(super) fn deliver(&mut self, context: &mut Context<'_>) {
+        let roster = self.roster();
+        let (ends_at, roster_value) = (self.asked().ends_at, self.roster_value);
+        for participant in self.participants.iter_mut().filter(|one| one.takes_part()) {
+            let built = self
+                .built
+                .iter()
+                .find(|built| built.role == participant.role && Some(&built.platform) == participant.platform.as_ref());
+            let (Some(built), Some(roster_value)) = (built, roster_value) else { continue };
+            let delivery = Delivery {
+                session: context.session(),
+                generation: 1,
+                role: participant.role.clone(),
+                package: built.package,
+                manifest: built.manifest,
+                roster: roster.clone(),
+                roster_value,
+                configuration: serde_json::json!({ "name": participant.name, "address": participant.address, "role": participant.role }),
+                ends_at,
+            };
+            let outgoing = context.send(&participant.address, delivery);
+            outgoing.secrets = vec!["roster".to_owned(), format!("options.{}", participant.role)];
+            participant.delivered = true;
+            participant.state = crate::model::ParticipantState::Delivered;
+        }
+        self.phase = Phase::Delivering { since: context.now };
+    }
+
+    /// A15: everyone that has installed gets `start`, the late ones as they come.
+    pub(super) fn start_the_installed(&mut self, context: &mut Context<'_>) {
+        let session = context.session();
+        for participant in self.participants.iter_mut().filter(|one| one.has_installed() && !one.start_sent) {
+            context.send(&participant.address, Start { session });
+            participant.start_sent = true;
+        }
+    }
+
+    pub(super) fn send_terminate(&self, ending: &Ending, asked_by: Option<MessageId>, context: &mut Context<'_>) {
+        for participant in self.participants.iter().filter(|one| one.may_hold_software()) {
+            let terminate = Terminate {
+                session: context.session(),
+                reason: ending.reason.clone(),
+                outcome: ending.outcome,
+                asked_by,
+                failure: ending.failure.clone(),
+            };
+            context.send(&participant.address, terminate);
+        }
+    }
+
+    /// Tells the Initiator everything, and the peers what concerns them. Whoever gets `terminate` needs no more.
+    pub(super) fn tell(&self, before: SessionState, news: News, context: &mut Context<'_>) {
+        if self.phase == Phase::Opened {
+            return;
+        }
+        let state = self.state();
+        let changed = state != before && before != SessionState::Registered;
+        if changed || !news.answers.is_empty() || !news.reports.is_empty() {
+            self.send_progress(&self.initiator().clone(), news, context);
+        }
+        let concerns_peers = matches!(state, SessionState::Building | SessionState::Running) || state.is_end();
+        if changed && concerns_peers && before != SessionState::Terminating {
+            for participant in self.participants.iter().filter(|one| one.is_peer() && concerned(one)) {
+                self.send_progress(&participant.address, News::default(), context);
+            }
+        }
+    }
+
+    fn send_progress(&self, to: &Address, news: News, context: &mut Context<'_>) {
+        let failure = self.ending().and_then(|ending| {
+            ending.failure.clone().or_else(|| {
+                let code = if ending.outcome == SessionState::Withdrawn {
+                    crate::model::Code::Withdrawn
+                } else {
+                    crate::model::Code::SessionFailed
+                };
+                (ending.outcome != SessionState::Closed).then(|| crate::message::Failure {
+                    code,
+                    text: ending.reason.clone(),
+                    tail: None,
+                })
+            })
+        });
+        let progress = Progress {
+            session: context.session(),
+            state: self.state(),
+            answers: news.answers,
+            reports: news.reports,
+            failure,
+        };
+        context.send(to, progress);
+    }
+}
+
+/// Declined or gone peers are left alone; those that never answered only hear that it ended.
+fn concerned(participant: &Participant) -> bool {
+    participant.accepted() || participant.may_answer()
+}
+
+fn member(participant: &Participant) -> Option<Member> {
+    let host = participant.address.host.as_ref();
+    Some(Member {
+        name: participant.name.clone(),
+        key: participant.key(),
+        address: participant.address.clone(),
+        host: host.map(|host| host.name.clone()).or_else(|| participant.seen_from.clone()),
+        port: host.map(|host| host.port),
+        role: participant.role.clone(),
+        platform: participant.platform.clone()?,
+    })
+}

@@ -1,0 +1,241 @@
+//! The log as the only truth: what a record holds, and how a machine comes back from its records.
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::context::Outgoing;
+use super::input::{Decision, Input, Outcome, What};
+use super::machine::Machine;
+use crate::message::{Body, Envelope, Verified};
+use crate::model::{Address, Code, Error, Key, MessageId, Party, Result, Seed, SessionId, Time};
+
+/// One record of a session's log: an input, or a message that the step of the input before it sent.
+#[derive(Clone, Debug)]
+pub enum Entry {
+    Input(Input),
+    Sent(Sent),
+}
+
+/// A message that was sealed and is to be sent until it is acknowledged.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Sent {
+    pub to: Address,
+    pub envelope: Envelope,
+    /// Names of the secrets that travel beside it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub secrets: Vec<String>,
+    /// It went back as the answer of the message before.
+    #[serde(default)]
+    pub reply: bool,
+}
+
+#[derive(Serialize, Deserialize)]
+struct ReceivedBody {
+    seed: Seed,
+    envelope: Envelope,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    seen_from: Option<String>,
+}
+#[derive(Serialize, Deserialize)]
+struct DecidedBody {
+    seed: Seed,
+    #[serde(flatten)]
+    decision: Decision,
+}
+#[derive(Serialize, Deserialize)]
+struct ResultBody {
+    seed: Seed,
+    #[serde(flatten)]
+    result: Outcome,
+}
+#[derive(Serialize, Deserialize)]
+struct TimerBody {
+    seed: Seed,
+}
+
+impl Entry {
+    /// `received`, `sent`, `decided`, `result` or `timer`, and the body in JSON.
+    pub fn to_record(&self) -> (&'static str, Value) {
+        let (kind, body) = match self {
+            Entry::Sent(sent) => ("sent", serde_json::to_value(sent)),
+            Entry::Input(Input { seed, what, .. }) => match what {
+                What::Received { message, seen_from } => {
+                    let body = ReceivedBody {
+                        seed: *seed,
+                        envelope: message.envelope().clone(),
+                        seen_from: seen_from.clone(),
+                    };
+                    ("received", serde_json::to_value(body))
+                }
+                What::Decided(decision) => {
+                    ("decided", serde_json::to_value(DecidedBody { seed: *seed, decision: decision.clone() }))
+                }
+                What::Result(result) => {
+                    ("result", serde_json::to_value(ResultBody { seed: *seed, result: result.clone() }))
+                }
+                What::Timer => ("timer", serde_json::to_value(TimerBody { seed: *seed })),
+            },
+        };
+        (kind, body.expect("a record's fields serialize"))
+    }
+    /// # Errors
+    /// `damaged` where it is not what this program writes.
+    pub fn from_record(kind: &str, time: Time, body: Value) -> Result<Self> {
+        let damaged =
+            |why: serde_json::Error| Error::new(Code::Damaged, format!("a record of kind {kind} does not read: {why}"));
+        let input = |seed, what| Entry::Input(Input { now: time, seed, what });
+        Ok(match kind {
+            "sent" => Entry::Sent(serde_json::from_value(body).map_err(damaged)?),
+            "received" => {
+                let body: ReceivedBody = serde_json::from_value(body).map_err(damaged)?;
+                let message = Verified::from_own_log(body.envelope)?;
+                input(body.seed, What::Received { message, seen_from: body.seen_from })
+            }
+            "decided" => {
+                let body: DecidedBody = serde_json::from_value(body).map_err(damaged)?;
+                input(body.seed, What::Decided(body.decision))
+            }
+            "result" => {
+                let body: ResultBody = serde_json::from_value(body).map_err(damaged)?;
+                input(body.seed, What::Result(body.result))
+            }
+            "timer" => {
+                let body: TimerBody = serde_json::from_value(body).map_err(damaged)?;
+                input(body.seed, What::Timer)
+            }
+            other => return Err(Error::new(Code::Damaged, format!("a record of the unknown kind {other:?}"))),
+        })
+    }
+}
+
+/// A session as its log tells it.
+#[derive(Clone, Debug)]
+pub struct Replayed {
+    pub machine: Machine,
+    /// Sent and not acknowledged, oldest first.
+    pub outbox: Vec<Sent>,
+    /// Every message that came, with the answer that it got on the same connection.
+    pub received: Vec<(MessageId, Envelope, Option<Sent>)>,
+    /// Accountings with their receipts, in order: what the ledger must hold.
+    pub accounts: Vec<(u64, Envelope, Envelope)>,
+}
+
+/// Runs the inputs of a log through the machine again.
+///
+/// # Errors
+/// `damaged` where a message in the log is not the one that the machine sends at that point, or an input is not one that
+/// it takes.
+pub fn replay(party: Party, me: Key, session: SessionId, entries: &[Entry]) -> Result<Option<Replayed>> {
+    let mut replayed: Option<Replayed> = None;
+    let mut expected: Vec<Outgoing> = Vec::new();
+    for (number, entry) in entries.iter().enumerate() {
+        match entry {
+            Entry::Input(input) => {
+                if let Some(missing) = expected.first() {
+                    return Err(differs(
+                        session,
+                        number,
+                        &format!("the {} that was to be sent is missing", missing.message.body),
+                    ));
+                }
+                let step = match &replayed {
+                    None => Machine::begin(party, me, session, input),
+                    Some(so_far) => so_far.machine.step(input),
+                };
+                let step = step.map_err(|why| differs(session, number, &why.message))?;
+                expected = step.sends;
+                match &mut replayed {
+                    Some(so_far) => so_far.machine = step.state,
+                    none => {
+                        *none = Some(Replayed {
+                            machine: step.state,
+                            outbox: Vec::new(),
+                            received: Vec::new(),
+                            accounts: Vec::new(),
+                        });
+                    }
+                }
+                if let Some(so_far) = &mut replayed {
+                    so_far.note_input(input);
+                }
+            }
+            Entry::Sent(sent) => {
+                if expected.is_empty() || expected[0].message.to_payload() != sent.envelope.payload {
+                    return Err(differs(session, number, "it is not what the machine sends at this point"));
+                }
+                expected.remove(0);
+                if let Some(so_far) = &mut replayed {
+                    so_far.note_sent(sent)?;
+                }
+            }
+        }
+    }
+    Ok(replayed)
+}
+
+impl Replayed {
+    /// The record of a machine that has just begun.
+    pub fn begun(machine: Machine) -> Self {
+        Self { machine, outbox: Vec::new(), received: Vec::new(), accounts: Vec::new() }
+    }
+    /// Keeps the projections up to date with an input that was taken.
+    pub fn note_input(&mut self, input: &Input) {
+        match &input.what {
+            What::Received { message, .. } => {
+                self.received.push((message.head.id, message.envelope().clone(), None));
+                if let Some(question) = message.head.in_reply_to {
+                    if let Body::Receipt(receipt) = &message.body
+                        && let Some(accounting) = self.outbox.iter().find(|sent| id_of(sent) == Some(question))
+                    {
+                        self.accounts.push((receipt.sequence, accounting.envelope.clone(), message.envelope().clone()));
+                    }
+                    self.acknowledge(question);
+                }
+            }
+            What::Result(Outcome::Acknowledged { message } | Outcome::Refused { message, .. }) => {
+                self.acknowledge(*message);
+            }
+            _ => {}
+        }
+    }
+    /// Keeps the projections up to date with a message that was sealed.
+    ///
+    /// # Errors
+    /// `damaged` where it does not parse.
+    pub fn note_sent(&mut self, sent: &Sent) -> Result<()> {
+        if !sent.reply {
+            self.outbox.push(sent.clone());
+            return Ok(());
+        }
+        let message = Verified::from_own_log(sent.envelope.clone())?;
+        let question = self.received.iter_mut().rev().find(|(id, _, _)| message.head.in_reply_to == Some(*id));
+        if let Some((_, asked, answer)) = question {
+            if let Body::Receipt(receipt) = &message.body {
+                self.accounts.push((receipt.sequence, asked.clone(), sent.envelope.clone()));
+            }
+            *answer = Some(sent.clone());
+        }
+        Ok(())
+    }
+    fn acknowledge(&mut self, message: MessageId) {
+        self.outbox.retain(|sent| id_of(sent) != Some(message));
+    }
+}
+
+/// The id of a message that was sent.
+pub fn id_of(sent: &Sent) -> Option<MessageId> {
+    #[derive(Deserialize)]
+    struct Id {
+        id: MessageId,
+    }
+    serde_json::from_slice::<Id>(&sent.envelope.payload).ok().map(|head| head.id)
+}
+
+fn differs(session: SessionId, number: usize, why: &str) -> Error {
+    Error::new(
+        Code::Damaged,
+        format!("record {number} of the log of session {} does not replay: {why}", session.short()),
+    )
+    .about(session)
+    .hint("the log was changed or written by another version; `deployctl verify` says more")
+}

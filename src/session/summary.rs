@@ -1,0 +1,71 @@
+//! What one party knows of a session, for `status`, JSON and waiting commands. The names are a contract.
+
+use serde::{Deserialize, Serialize};
+
+use crate::message::{Failure, PackageRef, Person};
+use crate::model::{
+    Address, Digest, Key, Name, ParticipantState, Party, RoleName, ServiceName, SessionId, SessionState, Time,
+};
+use crate::service::platform::Platform;
+
+/// A session as one party sees it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Summary {
+    pub session: SessionId,
+    pub party: Party,
+    pub state: SessionState,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub failure: Option<Failure>,
+    pub service: ServiceName,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub version: Option<semver::Version>,
+    /// The role of this party; a provider has none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub role: Option<RoleName>,
+    pub provider: Address,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub initiator: Option<Person>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub answer_by: Option<Time>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ends_at: Option<Time>,
+    /// Everything of this party has come to its end, but for late messages.
+    pub over: bool,
+    pub participants: Vec<ParticipantSummary>,
+    pub packages: Vec<PackageSummary>,
+    /// What was left on this machine on purpose.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub kept: Vec<String>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ParticipantSummary {
+    pub name: Name,
+    pub key: Key,
+    pub role: RoleName,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub platform: Option<Platform>,
+    pub state: ParticipantState,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// The participant reported a failure, wherever it stands now.
+    #[serde(default)]
+    pub failed: bool,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PackageSummary {
+    pub digest: Digest,
+    /// Bytes.
+    pub size: u64,
+    pub role: RoleName,
+    pub platform: Platform,
+}
+
+impl PackageSummary {
+    pub(super) fn new(package: PackageRef, role: &RoleName, platform: &Platform) -> Self {
+        Self { digest: package.digest, size: package.size, role: role.clone(), platform: platform.clone() }
+    }
+}
