@@ -1,7 +1,5 @@
 //! Points at which a test makes the operating system fail. Outside tests they are nothing.
 
-use std::io;
-
 /// A call that can fail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Point {
@@ -15,7 +13,7 @@ pub(super) enum Point {
 
 /// Fails if a test armed this point on this thread.
 #[cfg(not(test))]
-pub(super) fn pass(_: Point) -> io::Result<()> {
+pub(super) fn pass(_: Point) -> std::io::Result<()> {
     Ok(())
 }
 

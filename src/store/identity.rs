@@ -68,9 +68,7 @@ impl StoredIdentity {
         match read_key(&files.key)? {
             Some(key) if key != self.key_pem => {
                 let message = format!("there is another identity in {} already", state.identity().display());
-                return Err(
-                    Error::new(Code::WrongState, message).hint("use it, or name another directory with --state")
-                );
+                Err(Error::new(Code::WrongState, message).hint("use it, or name another directory with --state"))
             }
             Some(_) => document::write_toml(&files.settings, &self.settings, file::PRIVATE),
             None => {

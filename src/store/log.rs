@@ -41,7 +41,7 @@ pub enum RecordKind {
 }
 
 /// One record.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize)]
 pub struct LogRecord {
     /// Its number in the log, from 1.
     pub seq: u64,
@@ -223,9 +223,9 @@ impl SessionLog {
             return Err(Error::new(Code::TooLarge, message));
         }
         if self.head.seq == 0 {
-            self.begin(&bytes)?
+            self.begin(&bytes)?;
         } else {
-            self.extend(&bytes)?
+            self.extend(&bytes)?;
         }
         self.head = head;
         Ok(())

@@ -108,6 +108,7 @@ impl StateDir {
                 found.push((session, parties));
             }
         }
+        found.sort_unstable();
         Ok(found)
     }
 

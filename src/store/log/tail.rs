@@ -17,8 +17,11 @@ const WINDOW: u64 = 64 << 10;
 pub(super) fn head(path: &Path) -> Result<Option<Head>> {
     let Some(mut log) = file::open_optional(path)? else { return Ok(None) };
     let length = file::length(&log, path)?;
+    if length > MAX_LOG {
+        return Ok(None);
+    }
     let mut window = WINDOW.min(length);
-    while length <= MAX_LOG {
+    loop {
         let bytes = read_range(&mut log, path, length - window, window)?;
         match last_step(&bytes, window == length) {
             Last::At(start) => return Ok(follow(path, &bytes[start..], length)),
@@ -26,7 +29,6 @@ pub(super) fn head(path: &Path) -> Result<Option<Head>> {
             Last::NotHere | Last::Damaged => return Ok(None),
         }
     }
-    Ok(None)
 }
 
 /// The bytes of a log from `offset` on; `None` where there is no file or it is shorter.
