@@ -266,4 +266,6 @@ impl SessionLog {
 }
 
 #[cfg(test)]
+mod kill_tests;
+#[cfg(test)]
 mod tests;
