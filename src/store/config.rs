@@ -1,0 +1,120 @@
+//! `config.toml`: how this node behaves where nobody says otherwise. Written by people, never by the program.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use super::document::toml_reason;
+use super::file;
+use super::nearest::nearest;
+use crate::model::{Code, Error, Result, Span};
+
+/// The longest configuration, in bytes.
+const MAX_CONFIG: u64 = 1 << 20;
+/// How often interim accounting is sent.
+const INTERVAL: Span = Span::from_secs(60);
+/// More often than this would be a flood.
+const SHORTEST_INTERVAL: Span = Span::from_secs(1);
+
+/// The settings of a node. Every key may be left out.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    pub policy: Policy,
+    pub accounting: Accounting,
+    pub serve: Serve,
+    pub tls: Tls,
+}
+
+/// `[policy]`: what `serve` does by itself.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Policy {
+    /// Whether a delivery that was accepted is installed when it comes. `auto`.
+    pub install: Consent,
+    /// Whether software is removed when its session is terminated. `auto`.
+    pub remove: Consent,
+}
+
+/// Whether the node goes ahead or waits for a person's command.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Consent {
+    #[default]
+    Auto,
+    Ask,
+}
+
+/// `[accounting]`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Accounting {
+    /// How often a running service's usage is accounted in between: `1m`; at least `1s`.
+    pub interval: Span,
+}
+impl Default for Accounting {
+    fn default() -> Self {
+        Self { interval: INTERVAL }
+    }
+}
+
+/// `[serve]`: what the flags of `serve` say where they are left out.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Serve {
+    /// Where to listen, `IP:PORT`; else the port of the node's address, on all interfaces.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub listen: Option<SocketAddr>,
+    /// The folder of the services offered; else `services/` of the state directory. A relative one is below it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub services: Option<PathBuf>,
+}
+
+/// `[tls]`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Tls {
+    /// A PEM file with authorities whose certificates are accepted too; none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ca: Option<PathBuf>,
+}
+
+impl Config {
+    /// Reads the settings; without a file, the defaults.
+    ///
+    /// # Errors
+    /// `bad-input` naming file, line and what was probably meant; the file stays where it is.
+    pub fn load(path: &Path) -> Result<Self> {
+        let Some(bytes) = file::read_optional(path, MAX_CONFIG)? else { return Ok(Self::default()) };
+        let text = std::str::from_utf8(&bytes).map_err(|why| refuse(path, &why.to_string()))?;
+        let config: Self = toml::from_str(text).map_err(|why| {
+            let error = refuse(path, &toml_reason(text, &why));
+            match meant(why.message()) {
+                Some(word) => error.hint(format!("did you mean {word}?")),
+                None => error,
+            }
+        })?;
+        if config.accounting.interval < SHORTEST_INTERVAL {
+            return Err(refuse(path, &format!("accounting.interval is shorter than {SHORTEST_INTERVAL}")));
+        }
+        Ok(config)
+    }
+}
+
+fn refuse(path: &Path, why: &str) -> Error {
+    Error::new(Code::BadInput, format!("reading {}: {why}", path.display()))
+}
+
+/// What was meant by an unknown word, from serde's “unknown field `a`, expected one of `b`, `c`”.
+fn meant(message: &str) -> Option<&str> {
+    if !message.starts_with("unknown ") {
+        return None;
+    }
+    let mut quoted = message.split('`').skip(1).step_by(2);
+    let wrong = quoted.next()?;
+    nearest(wrong, quoted)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,44 @@
+#![expect(clippy::disallowed_methods, reason = "tests write files as people do")]
+
+use super::*;
+
+fn load(text: &str) -> Result<Config> {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("config.toml");
+    std::fs::write(&path, text).unwrap();
+    let config = Config::load(&path);
+    assert_eq!(std::fs::read_to_string(&path).unwrap(), text, "what people wrote stays");
+    config
+}
+
+#[test]
+fn what_is_left_out_has_its_default() {
+    let config = Config::load(Path::new("/nonexistent/config.toml")).unwrap();
+    assert_eq!(config, Config::default());
+    assert_eq!((config.policy.install, config.accounting.interval), (Consent::Auto, Span::from_secs(60)));
+    assert_eq!(load("").unwrap(), config);
+    let config =
+        load("[policy]\nremove = \"ask\"\n[accounting]\ninterval = \"5s\"\n[serve]\nlisten = \"[::1]:4800\"\n");
+    let config = config.unwrap();
+    assert_eq!((config.policy.install, config.policy.remove), (Consent::Auto, Consent::Ask));
+    assert_eq!(config.accounting.interval, Span::from_secs(5));
+    assert_eq!(config.serve.listen.unwrap().port(), 4800);
+}
+
+#[test]
+fn a_mistake_is_named_with_its_line_and_what_was_meant() {
+    for (text, line, hint) in [
+        ("[policy]\n\ninstal = \"auto\"", "line 3", Some("did you mean install?")),
+        ("\n[polcy]\n", "line 2", Some("did you mean policy?")),
+        ("[policy]\ninstall = \"aks\"", "line 2", Some("did you mean ask?")),
+        ("[accounting]\ninterval = \"soon\"", "line 2", None),
+        ("[serve]\nlisten = 4800", "line 2", None),
+        ("[serve\n", "line 1", None),
+    ] {
+        let error = load(text).unwrap_err();
+        assert_eq!(error.code, Code::BadInput);
+        assert!(error.message.contains("config.toml") && error.message.contains(line), "{text}: {error}");
+        assert_eq!(error.hint.as_deref(), hint, "{text}: {error}");
+    }
+    assert_eq!(load("[accounting]\ninterval = \"1ms\"").unwrap_err().code, Code::BadInput);
+}
