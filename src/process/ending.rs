@@ -8,12 +8,35 @@ use rustix::process::Signal;
 
 use super::pid::{self, Identity, Member};
 use super::record::Record;
+use super::spawn::Leader;
 use crate::service::definition::Signal as Defined;
 
 /// What lives so long after SIGKILL, in milliseconds, is left alone and named.
 pub(super) const KILL_LIMIT_MS: u64 = 5_000;
 /// Between two looks at what is left, in milliseconds.
 const NAP_MS: u64 = 20;
+
+/// A program on its way out, with all that it started.
+pub(super) struct Ending {
+    pub(super) leader: Leader,
+    /// Whether its exit has been told.
+    pub(super) told: bool,
+    /// In elapsed milliseconds.
+    pub(super) kill_at_ms: u64,
+    pub(super) killed_at_ms: Option<u64>,
+    pub(super) next: Next,
+}
+
+/// What follows when nothing of it is left.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Next {
+    /// Start again after a pause that ends then.
+    Start { at_ms: u64 },
+    /// Nothing more; `Stopped` is told.
+    Stopped,
+    /// Nothing more, and all has been told.
+    Ended,
+}
 
 /// Kills what is left of a run that cannot be adopted, as its program ended or its supervisor died while starting it,
 /// and takes its record's word for what belongs to it. Blocks until nothing is left, or 5 s; names what is.

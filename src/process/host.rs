@@ -19,9 +19,37 @@ use super::PATH;
 use super::pid::{self, Identity};
 use crate::service::platform::Requirement;
 
-/// A program has so long to tell its version.
+/// Programs that are asked for their version, and how: a requirement comes from another party and is looked at before
+/// anybody agreed to anything, so that nothing else is run for its sake. Of others it is enough that they are there.
+const TELL_VERSION: [(&str, &str); 24] = [
+    ("bash", "--version"),
+    ("cargo", "--version"),
+    ("cmake", "--version"),
+    ("curl", "--version"),
+    ("deno", "--version"),
+    ("docker", "--version"),
+    ("dotnet", "--version"),
+    ("ffmpeg", "-version"),
+    ("gcc", "--version"),
+    ("git", "--version"),
+    ("go", "version"),
+    ("java", "-version"),
+    ("jvm", "-version"),
+    ("make", "--version"),
+    ("node", "--version"),
+    ("perl", "--version"),
+    ("php", "--version"),
+    ("podman", "--version"),
+    ("python", "--version"),
+    ("python3", "--version"),
+    ("ruby", "--version"),
+    ("rustc", "--version"),
+    ("sqlite3", "--version"),
+    ("tar", "--version"),
+];
+/// A program has so long to tell its version …
 const VERSION_LIMIT: Duration = Duration::from_secs(3);
-/// And so many bytes.
+/// … and so many bytes.
 const VERSION_BYTES: u64 = 16 * 1024;
 /// Requirements of these names are no programs.
 const MEMORY: &str = "memory";
@@ -48,12 +76,13 @@ impl Facts {
     /// `environment` is the user's, which says whether there is a display.
     pub fn of(disk_at: &Path, environment: &BTreeMap<String, String>) -> Self {
         let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
-        let free = rustix::fs::statvfs(disk_at).ok().map(|disk| disk.f_bavail.saturating_mul(disk.f_frsize));
+        // The folder itself may not have been made yet.
+        let disk = disk_at.ancestors().find_map(|folder| rustix::fs::statvfs(folder).ok());
         let top_khz = || read("/sys/devices/system/cpu/cpu0/cpufreq/cpuinfo_max_freq").trim().parse::<u64>().ok();
         let shows = |name: &str| environment.get(name).is_some_and(|value| !value.is_empty());
         Self {
             memory: memory_bytes(&read("/proc/meminfo")),
-            disk: free,
+            disk: disk.map(|disk| disk.f_bavail.saturating_mul(disk.f_frsize)),
             cpu_mhz: cpu_mhz(&read("/proc/cpuinfo")).or_else(|| Some(top_khz()? / 1000)),
             cpus: std::thread::available_parallelism().ok().map(|cpus| cpus.get() as u64),
             display: shows("DISPLAY") || shows("WAYLAND_DISPLAY"),
@@ -98,6 +127,7 @@ fn program_lacking(name: &str, wanted: &Wanted<'_>) -> Option<String> {
     let Some(path) = find_program(name) else { return Some(format!("not found on {PATH}")) };
     let (operator, value) = wanted.than.as_ref()?;
     let Some(limit) = version(value) else { return Some(format!("“{value}” is not a version")) };
+    TELL_VERSION.iter().find(|(known, _)| *known == name)?;
     let Some(there) = program_version(&path, name) else {
         return Some(format!("{} does not tell its version", path.display()));
     };
@@ -145,11 +175,12 @@ impl fmt::Display for ProgramVersion {
     }
 }
 
-/// What `--version` (`-version` of a Java) tells, within 3 s; the first dotted number in it.
+/// The first dotted number of what a program of this well-known name tells when it is asked for its version, within
+/// 3 s. Nothing for names that are not well known: who knows what those would do.
 pub fn program_version(path: &Path, name: &str) -> Option<ProgramVersion> {
+    let (_, argument) = TELL_VERSION.iter().find(|(known, _)| *known == name)?;
+    let version = version_in(&output_of(path, argument, VERSION_LIMIT)?)?;
     let java = matches!(name, "java" | "jvm");
-    let text = output_of(path, if java { "-version" } else { "--version" }, VERSION_LIMIT)?;
-    let version = version_in(&text)?;
     // Java 8 and older call themselves 1.8.
     Some(if java && version.0 == 1 { ProgramVersion(version.1, version.2, 0) } else { version })
 }
@@ -285,7 +316,7 @@ mod tests {
 
     fn unmet_here(requirements: &[&str]) -> Vec<String> {
         let requirements: Vec<_> = requirements.iter().map(|text| Requirement((*text).to_owned())).collect();
-        unmet(&requirements, Path::new("/"), &BTreeMap::new())
+        unmet(&requirements, Path::new("/not/made/yet"), &BTreeMap::new())
     }
 
     #[test]
@@ -298,12 +329,21 @@ mod tests {
 
     #[test]
     fn what_it_lacks_is_named_with_what_it_has() {
-        let unmet = unmet_here(&["no-such-tool>=2", "memory>=900TiB", "display", "memory>=much", "=2", "sh>=x.y"]);
+        let unmet = unmet_here(&[
+            "no-such-tool>=2",
+            "memory>=900TiB",
+            "display",
+            "memory>=much",
+            "=2",
+            "sh>=x.y",
+            "perl>=99.1",
+        ]);
         assert_eq!(unmet[0], format!("no-such-tool>=2: not found on {PATH}"));
         assert!(unmet[1].starts_with("memory>=900TiB: this machine has ") && unmet[1].ends_with(" MiB"));
         assert_eq!(unmet[2], "display: this machine has no display");
         assert_eq!(unmet[3], "memory>=much: “much” is not an amount");
         assert_eq!(unmet[4], "=2: not understood by this version of deployctl");
+        assert!(unmet[6].starts_with("perl>=99.1: perl 5."), "{}", unmet[6]);
         assert_eq!(unmet[5], "sh>=x.y: “x.y” is not a version");
     }
 
@@ -320,13 +360,22 @@ mod tests {
     #[test]
     fn versions_are_read_from_either_stream() {
         let (_folder, path) = tool("echo Tool for 64 bits, version v3.9.18-rc1");
-        assert_eq!(program_version(&path, "tool"), Some(ProgramVersion(3, 9, 18)));
+        assert_eq!(program_version(&path, "python"), Some(ProgramVersion(3, 9, 18)));
         let (_folder, path) = tool("echo 'openjdk version \"1.8.0_292\"' >&2");
         assert_eq!(program_version(&path, "jvm"), Some(ProgramVersion(8, 0, 0)));
         let (_folder, path) = tool("echo openjdk 17");
         assert_eq!(program_version(&path, "java"), Some(ProgramVersion(17, 0, 0)));
         let (_folder, path) = tool("exit 1");
-        assert_eq!(program_version(&path, "tool"), None);
+        assert_eq!(program_version(&path, "python"), None);
+    }
+
+    #[test]
+    fn a_program_that_is_not_well_known_is_not_run_for_its_version() {
+        let (folder, path) = tool("touch \"$(dirname \"$0\")/ran\"; echo 1.2");
+        assert_eq!(program_version(&path, "launch-the-rockets"), None);
+        assert!(!folder.path().join("ran").exists());
+        assert_eq!(unmet_here(&["sh>=99"]), [""; 0]);
+        assert!(TELL_VERSION.is_sorted());
     }
 
     #[test]

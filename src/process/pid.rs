@@ -14,6 +14,9 @@ use serde::{Deserialize, Serialize};
 /// A running process adds at most this much environment to the search for a mark, in bytes.
 const MOST_ENVIRONMENT: u64 = 256 * 1024;
 
+/// A clock tick of `/proc`, in milliseconds: 100 a second on every processor that this program is built for.
+const MS_PER_TICK: u64 = 10;
+
 /// One process, once and for all (until the machine starts anew: see [`boot`]).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Identity {
@@ -35,6 +38,13 @@ impl Identity {
     /// Whether it still runs. A zombie does not.
     pub fn is_alive(&self) -> bool {
         Entry::read(self.pid).is_some_and(|entry| entry.is(self) && entry.lives())
+    }
+    /// For how long it has existed, in milliseconds, by the machine's clock that nobody can set.
+    pub fn age_ms(&self) -> Option<u64> {
+        let uptime = std::fs::read_to_string("/proc/uptime").ok()?;
+        let (seconds, hundredths) = uptime.split_whitespace().next()?.split_once('.')?;
+        let now_ms = seconds.parse::<u64>().ok()? * 1000 + hundredths.parse::<u64>().ok()? * 10;
+        Some(now_ms.saturating_sub(self.start_time * MS_PER_TICK))
     }
     /// Sends a signal to it and to no other process. Says whether it was there to be signalled.
     pub fn signal(&self, signal: Signal) -> bool {
@@ -190,6 +200,12 @@ mod tests {
         assert!(mine.signal(Signal::KILL));
         child.wait().unwrap();
         assert!(!mine.is_alive() && !mine.signal(Signal::KILL));
+    }
+
+    #[test]
+    fn this_process_is_young() {
+        let age_ms = Identity::own().unwrap().age_ms().unwrap();
+        assert!(age_ms < 600_000, "{age_ms}");
     }
 
     #[test]

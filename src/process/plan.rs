@@ -102,7 +102,8 @@ impl Plan {
             return Err(Error::new(Code::ServiceFailed, format!("“{program}” of the service is not executable"))
                 .hint("its author must make it so (chmod +x) before building"));
         }
-        Ok(path)
+        // By its own name, not that of what a link in the folder leads to: some programs go by it.
+        within(&folder, program).ok_or_else(|| leads_out(program))
     }
 }
 

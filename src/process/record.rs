@@ -2,9 +2,11 @@
 
 #![expect(
     clippy::disallowed_methods,
-    reason = "a record lives in run/, which may vanish: `store`'s durability is not wanted"
+    reason = "a record lives in run/, which may vanish, and knows nothing of `store`"
 )]
 
+use std::fs::File;
+use std::io::Write;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
@@ -90,7 +92,9 @@ impl Record {
         let bytes = serde_json::to_vec(self)
             .map_err(|why| Error::new(Code::Internal, format!("writing a run record: {why}")))?;
         let beside = path.with_extension("new");
-        std::fs::write(&beside, bytes).doing("writing", &beside)?;
+        // Synced, lest a power cut leave a record that does not read, for which nothing would be started any more.
+        let mut file = File::create(&beside).doing("writing", &beside)?;
+        file.write_all(&bytes).and_then(|()| file.sync_data()).doing("writing", &beside)?;
         std::fs::rename(&beside, path).doing("writing", path)
     }
     /// Takes the record away: nothing of the run is left.

@@ -13,7 +13,7 @@ use rustix::process::Signal;
 
 use super::back_off::{BackOff, MOST_RESTARTS, Retry};
 use super::clock::Ticker;
-use super::ending::{KILL_LIMIT_MS, clear, kill, signal_of};
+use super::ending::{Ending, KILL_LIMIT_MS, Next, clear, kill, signal_of};
 use super::happening::{Happening, Meter};
 use super::output::Output;
 use super::pid::{self, Identity, Member};
@@ -50,7 +50,6 @@ pub struct Supervisor {
 
 enum Phase {
     Running(Leader),
-    /// On its way out, with all that it started.
     Ending(Ending),
     /// Between two runs.
     Pausing {
@@ -59,34 +58,24 @@ enum Phase {
     Done,
 }
 
-struct Ending {
-    leader: Leader,
-    /// Whether its exit has been told.
-    told: bool,
-    kill_at_ms: u64,
-    killed_at_ms: Option<u64>,
-    next: Next,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Next {
-    /// Start again after a pause that ends then.
-    Start { at_ms: u64 },
-    /// Nothing more; `Stopped` is told.
-    Stopped,
-    /// Nothing more, and all has been told.
-    Ended,
-}
-
 impl Supervisor {
-    /// Starts the program. Where its port is taken already, it is not started: the first poll says `NotReady`.
+    /// Starts the program. Where its port is taken already, it is not started: the first poll says `NotReady`. What an
+    /// earlier run of the same record left is killed first (up to 5 s), so [`Supervisor::adopt`] is to be tried before.
     ///
     /// # Errors
     /// `bad-definition`, `service-failed`, `unsuitable` where the plan cannot be carried out; `wrong-state` where
-    /// another supervisor has charge of it; `io` and `disk-full` for its log and record.
+    /// another supervisor has charge of it, or an earlier run cannot be ended; `io` and `disk-full` for log and record.
     pub fn start(plan: Plan, system: &System) -> Result<Self> {
-        if Record::read(&plan.record)?.is_some_and(|record| record.is_taken()) {
-            return Err(Error::new(Code::WrongState, "the program has a supervisor already").hint("stop it first"));
+        if let Some(earlier) = Record::read(&plan.record)? {
+            let hint = "stop it first";
+            if earlier.is_taken() {
+                return Err(Error::new(Code::WrongState, "the program has a supervisor already").hint(hint));
+            }
+            let left = clear(&earlier);
+            if !left.is_empty() {
+                let what = format!("an earlier run of the program cannot be ended: {}", left.join(", "));
+                return Err(Error::new(Code::WrongState, what).hint(hint));
+            }
         }
         let record = Record::new(system)?;
         let mut supervisor = Self::new(plan, record, system, 0)?;
@@ -102,13 +91,13 @@ impl Supervisor {
             return None;
         }
         record.supervisor = Identity::own()?;
-        let (now, began) = (system.now(), record.started.min(record.child_started));
-        let mut supervisor = Self::new(plan, record.clone(), system, now.since(began).as_ms()).ok()?;
-        supervisor.window_start_ms = record.started.since(began).as_ms();
-        supervisor.started_ms = record.child_started.since(began).as_ms();
+        let (ran_ms, waited_ms) = (child.age_ms()?, record.child_started.since(record.started).as_ms());
+        let mut supervisor = Self::new(plan, record.clone(), system, ran_ms + waited_ms).ok()?;
+        supervisor.window_start_ms = 0;
+        supervisor.started_ms = waited_ms;
         supervisor.watch.rearm(record.log_offset, record.stale);
         // It has been running all the while: the same process is still there.
-        supervisor.meter.running_ms += now.since(record.child_started).as_ms();
+        supervisor.meter.running_ms += ran_ms;
         supervisor.meter.starts += 1;
         supervisor.phase = Phase::Running(Leader::adopted(child));
         supervisor.record.write(&supervisor.plan.record).ok()?;
@@ -138,7 +127,6 @@ impl Supervisor {
         if matches!(&self.phase, Phase::Running(_) | Phase::Ending(Ending { told: false, .. })) {
             self.meter.running_ms += passed_ms;
         }
-        self.output.rotate();
         self.phase = match std::mem::replace(&mut self.phase, Phase::Done) {
             Phase::Running(leader) => self.look(leader),
             Phase::Pausing { until_ms } => self.after_pause(until_ms),
@@ -148,23 +136,28 @@ impl Supervisor {
             Phase::Ending(ending) => self.end(ending),
             other => other,
         };
+        // After the look for a text in what this moves away.
+        self.output.rotate();
         std::mem::take(&mut self.news)
     }
 
-    /// Blocks for `most`, or until something happened that [`Supervisor::poll`] has to see. 20 ms fine while the
-    /// program is not ready or is ending, 100 ms afterwards.
-    pub fn wait(&mut self, most: Duration) {
-        let (mut left, size) = (most, self.output.size());
+    /// Blocks for `most`, or until [`Supervisor::poll`] has something to do: for 20 ms at a time while the program is not
+    /// ready, pauses or is ending; until it ends, noticed within 100 ms, when it simply runs; not at all when all is done.
+    pub fn wait(&self, most: Duration) {
+        let mut left = most;
         while !left.is_zero() && self.news.is_empty() {
-            let nap = match &self.phase {
-                Phase::Running(leader) if leader.ended().is_some() => return,
-                Phase::Running(_) if self.record.ready => QUIET_NAP,
-                Phase::Running(_) if self.output.size() != size => return,
+            match &self.phase {
                 Phase::Done => return,
-                _ => BUSY_NAP,
-            };
-            std::thread::sleep(nap.min(left));
-            left = left.saturating_sub(nap);
+                Phase::Running(leader) if leader.ended().is_some() => return,
+                Phase::Running(_) if self.record.ready => {
+                    std::thread::sleep(QUIET_NAP.min(left));
+                    left = left.saturating_sub(QUIET_NAP);
+                }
+                _ => {
+                    std::thread::sleep(BUSY_NAP.min(left));
+                    return;
+                }
+            }
         }
     }
 
@@ -236,6 +229,7 @@ impl Supervisor {
         if let Err(why) = self.watch.arm(&self.output) {
             self.news.push(Happening::NotReady { why, tail: String::new() });
             self.phase = Phase::Done;
+            Record::remove(&self.plan.record);
             return Ok(());
         }
         self.record.stale = self.watch.stale();
@@ -248,8 +242,12 @@ impl Supervisor {
         if let Err(why) = self.record.write(&self.plan.record) {
             leader.identity.signal_group(Signal::KILL);
             clear(&self.record);
+            leader.reap();
             return Err(why);
         }
+        // What the start itself took is not the program's.
+        self.ticker.tick();
+        self.started_ms = self.ticker.elapsed_ms();
         self.meter.starts += 1;
         self.news.push(Happening::Started { pid: leader.identity.pid });
         self.phase = Phase::Running(leader);
