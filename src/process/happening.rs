@@ -1,0 +1,53 @@
+//! What a supervisor tells of its program.
+
+use serde::{Deserialize, Serialize};
+
+use crate::model::Span;
+
+/// What happened to the program. Texts hold foreign text raw; `ui` escapes it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(tag = "happening", rename_all = "kebab-case")]
+pub enum Happening {
+    Started {
+        pid: u32,
+    },
+    /// So long after its start. Comes again after each restart.
+    Ready {
+        after: Span,
+    },
+    /// It did not become ready within `ready.within`, or cannot any more. What runs of it is stopped; it is not started
+    /// again.
+    NotReady {
+        why: String,
+        tail: String,
+    },
+    /// The program itself ended; what it left running is killed.
+    Exited {
+        status: String,
+        ok: bool,
+    },
+    /// It will be started again. `attempt` counts from 1 after each run of a minute.
+    Restarting {
+        r#in: Span,
+        attempt: u32,
+    },
+    /// It was ready once, and is not started again.
+    GaveUp {
+        why: String,
+        tail: String,
+    },
+    /// It was stopped, by [`Supervisor::begin_stop`] or for not being ready. `killed`: not by its signal alone.
+    /// `survivors`: what even SIGKILL did not end (name and pid).
+    Stopped {
+        killed: bool,
+        survivors: Vec<String>,
+    },
+}
+
+/// How long a program ran, and how often it was started.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Meter {
+    /// Milliseconds; pauses between two runs do not count.
+    pub running_ms: u64,
+    pub starts: u32,
+}
