@@ -1,1 +1,48 @@
+//! Packages: a folder becomes pieces of one `.tar.gz` and a signed manifest; a verified manifest and the same bytes
+//! become a folder again. Works on the streams and directory handles that it is given.
+//!
+//! Trust runs: contact's key → envelope → [`VerifiedManifest`] → [`Piece`] → bytes. No byte is inflated before its piece
+//! is verified, no more is written than the manifest promised, and nothing can leave the folder that is unpacked into.
 
+mod check;
+mod entry;
+mod folder;
+mod header;
+pub mod manifest;
+mod names;
+mod ordered;
+mod pack;
+mod pieces;
+mod reader;
+pub mod tree;
+mod unpack;
+mod walk;
+
+#[cfg(test)]
+pub(crate) mod builder;
+#[cfg(test)]
+mod hostile;
+#[cfg(test)]
+mod round_trip;
+
+pub use check::{check_file, check_tree};
+pub use manifest::{Manifest, PackageId, Piece, VerifiedManifest};
+pub use pack::{Packed, pack};
+pub use pieces::check_piece;
+pub use unpack::unpack;
+
+/// Raw bytes that go into one piece: large enough that 18 bytes of gzip and a fresh dictionary cost about 0.3 %, small
+/// enough that a lost connection costs little and that some in flight fit any machine.
+pub const PIECE_RAW_BYTES: usize = 1 << 20;
+/// The largest raw piece that is taken from others: what one piece in flight may cost in memory.
+pub const MAX_PIECE_RAW_BYTES: u64 = 4 << 20;
+/// The largest software, as tar: its pieces' list still fits [`MAX_MANIFEST_BYTES`].
+pub const MAX_RAW_BYTES: u64 = 32 << 30;
+/// The largest file of a manifest, envelope and all. It is the one thing that is read before anything is verified.
+pub const MAX_MANIFEST_BYTES: usize = 8 << 20;
+/// The most entries in one package: the names seen cost about 40 bytes of memory each.
+pub const MAX_ENTRIES: u64 = 1_000_000;
+/// Software up to this size may compress as well as it likes …
+pub const FREE_RATIO_BYTES: u64 = 1 << 30;
+/// … and beyond it at most so many times.
+pub const MAX_RATIO: u64 = 100;

@@ -1,0 +1,38 @@
+//! Checking what is already here: a package file, an unpacked tree.
+
+use std::fs::File;
+use std::path::Path;
+
+use super::manifest::VerifiedManifest;
+use super::unpack::check_hash;
+use super::{pieces, tree};
+use crate::model::{Code, Error, Result};
+
+/// Checks every piece of `package`, reading one at a time. The pieces cover the file, so its SHA-256 need not be checked.
+///
+/// # Errors
+/// `bad-digest` naming the first piece that differs; `io`.
+pub fn check_file(package: &File, manifest: &VerifiedManifest) -> Result<()> {
+    check_size(package, manifest)?;
+    manifest.pieces.iter().try_for_each(|piece| pieces::read(package, piece).map(drop))
+}
+
+/// Checks that the folder holds what the package held: nothing less, more or other.
+///
+/// # Errors
+/// `bad-digest`; `bad-archive` naming an entry that no package can hold; `io`.
+pub fn check_tree(folder: &Path, manifest: &VerifiedManifest) -> Result<()> {
+    let found = tree::hash_folder(folder)?;
+    check_hash(found, manifest.tree).map_err(|why| why.while_doing(format!("checking {}", folder.display())))
+}
+
+/// The cheapest check, before any byte is read.
+pub(super) fn check_size(package: &File, manifest: &VerifiedManifest) -> Result<()> {
+    let metadata =
+        package.metadata().map_err(|why| Error::new(Code::Io, format!("looking at the package's size: {why}")))?;
+    if metadata.len() == manifest.package.size {
+        return Ok(());
+    }
+    let why = format!("the package has {} bytes instead of {}", metadata.len(), manifest.package.size);
+    Err(Error::new(Code::BadDigest, why).hint("fetch the package again"))
+}

@@ -1,0 +1,135 @@
+//! A directory handle, and files below it: no name given to it leads out of it or through a symbolic link.
+
+use std::fs::File;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{AtFlags, Mode, OFlags, ResolveFlags};
+use rustix::io::Errno;
+
+use crate::model::Result;
+use crate::model::error::IoContext;
+
+/// An opened folder. Remembers the handle of the folder used last, since neighbours come one after the other.
+pub(super) struct Folder {
+    root: OwnedFd,
+    path: PathBuf,
+    /// A folder below the root, by its relative name.
+    last: Option<(String, OwnedFd)>,
+}
+
+impl Folder {
+    /// # Errors
+    /// `io` where it is no folder, or a link to one.
+    pub(super) fn open(path: &Path) -> Result<Self> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let root = rustix::fs::open(path, flags, Mode::empty()).doing("opening the folder", path)?;
+        Ok(Self { root, path: path.to_owned(), last: None })
+    }
+    /// Where an entry is, for errors.
+    pub(super) fn path_of(&self, name: &str) -> PathBuf {
+        self.path.join(name)
+    }
+    /// A file, for reading.
+    pub(super) fn open_file(&mut self, name: &str) -> Result<File> {
+        let path = self.path_of(name);
+        let (parent, base) = self.parent(name)?;
+        // Without O_NONBLOCK a file that became a pipe would hold us.
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
+        Ok(open_beneath(parent, base, flags, Mode::empty()).doing("opening", &path)?.into())
+    }
+    /// A folder below, or this one where `name` is empty.
+    pub(super) fn open_folder(&self, name: &str) -> Result<OwnedFd> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let name = if name.is_empty() { "." } else { name };
+        open_beneath(self.root.as_fd(), name, flags, Mode::empty()).doing("opening the folder", &self.path_of(name))
+    }
+    /// A new file, for writing; never one that exists.
+    pub(super) fn create_file(&mut self, name: &str, executable: bool) -> Result<File> {
+        let path = self.path_of(name);
+        let (parent, base) = self.parent(name)?;
+        let mode = Mode::from_raw_mode(if executable { 0o755 } else { 0o644 });
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let file = open_beneath(parent, base, flags, mode).doing("creating", &path)?;
+        rustix::fs::fchmod(&file, mode).doing("setting the mode of", &path)?;
+        Ok(file.into())
+    }
+    /// A new folder; never one that exists.
+    pub(super) fn make_folder(&mut self, name: &str) -> Result<()> {
+        let path = self.path_of(name);
+        let (parent, base) = self.parent(name)?;
+        let mode = Mode::from_raw_mode(0o755);
+        rustix::fs::mkdirat(parent, base, mode).doing("creating the folder", &path)?;
+        rustix::fs::chmodat(parent, base, mode, AtFlags::empty()).doing("setting the mode of", &path)
+    }
+    /// A new symbolic link; never in the place of anything.
+    pub(super) fn make_link(&mut self, name: &str, target: &str) -> Result<()> {
+        let path = self.path_of(name);
+        let (parent, base) = self.parent(name)?;
+        rustix::fs::symlinkat(target, parent, base).doing("creating the link", &path)
+    }
+
+    /// The folder that `name` lies in, and its last component.
+    fn parent<'a>(&mut self, name: &'a str) -> Result<(BorrowedFd<'_>, &'a str)> {
+        let Some((parent, base)) = name.rsplit_once('/') else { return Ok((self.root.as_fd(), name)) };
+        if self.last.as_ref().is_none_or(|(last, _)| last != parent) {
+            self.last = Some((parent.to_owned(), self.open_folder(parent)?));
+        }
+        Ok((self.last.as_ref().map_or(self.root.as_fd(), |(_, fd)| fd.as_fd()), base))
+    }
+}
+
+/// Opens `name` below `folder`, where no component may be a link. Old kernels and some sandboxes know no `openat2`; there
+/// each component is opened by itself.
+fn open_beneath(folder: BorrowedFd<'_>, name: &str, flags: OFlags, mode: Mode) -> Result<OwnedFd, Errno> {
+    let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
+    match rustix::fs::openat2(folder, name, flags, mode, resolve) {
+        Err(Errno::NOSYS | Errno::PERM) => open_by_component(folder, name, flags, mode),
+        result => result,
+    }
+}
+
+fn open_by_component(folder: BorrowedFd<'_>, name: &str, flags: OFlags, mode: Mode) -> Result<OwnedFd, Errno> {
+    let Some((parents, base)) = name.rsplit_once('/') else {
+        return if name == ".." {
+            Err(Errno::XDEV)
+        } else {
+            rustix::fs::openat(folder, name, flags | OFlags::NOFOLLOW, mode)
+        };
+    };
+    let step = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let mut at: Option<OwnedFd> = None;
+    for component in parents.split('/').chain(std::iter::once(base)) {
+        if matches!(component, "" | "..") {
+            return Err(Errno::XDEV);
+        }
+    }
+    for component in parents.split('/') {
+        at = Some(rustix::fs::openat(at.as_ref().map_or(folder, |fd| fd.as_fd()), component, step, Mode::empty())?);
+    }
+    rustix::fs::openat(at.as_ref().map_or(folder, |fd| fd.as_fd()), base, flags | OFlags::NOFOLLOW, mode)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn neither_way_of_opening_leaves_the_folder_or_follows_a_link() {
+        let temp = tempfile::tempdir().unwrap();
+        let mut folder = Folder::open(temp.path()).unwrap();
+        folder.make_folder("d").unwrap();
+        folder.make_folder("d/e").unwrap();
+        folder.create_file("d/e/file", true).unwrap();
+        folder.make_link("out", "..").unwrap();
+        folder.make_link("in", "d").unwrap();
+        for open in [open_beneath, open_by_component] {
+            let open = |name| open(folder.root.as_fd(), name, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty());
+            open("d/e/file").unwrap();
+            open("d/e").unwrap();
+            for outside in ["..", "d/../..", "out", "in", "in/e/file", "out/x", "/etc/passwd"] {
+                open(outside).unwrap_err();
+            }
+        }
+    }
+}

@@ -1,0 +1,90 @@
+//! A package becomes a folder: piece by piece verified, inflated, read strictly, written inside one directory handle.
+
+use std::fs::File;
+use std::io::Write;
+use std::path::Path;
+
+use super::check::check_size;
+use super::entry::{Entry, Kind};
+use super::folder::Folder;
+use super::manifest::VerifiedManifest;
+use super::ordered::Ordered;
+use super::pieces;
+use super::reader::Reader;
+use super::tree::TreeHasher;
+use crate::model::error::IoContext;
+use crate::model::{Code, Error, Hash, Result};
+
+/// Unpacks `package`, opened once, into the existing empty folder `into`, and tells `progress` how many bytes of the
+/// package are done. After an error `into` holds a part, for the caller to remove; nothing is outside of it. Nothing is
+/// synced to disk: one `syncfs` by the caller does that.
+///
+/// # Errors
+/// `bad-digest` where the bytes or the tree are not the promised ones; `bad-archive` naming the entry and the rule that it
+/// breaks; `io`, `disk-full`.
+pub fn unpack(package: &File, manifest: &VerifiedManifest, into: &Path, progress: &mut dyn FnMut(u64)) -> Result<()> {
+    check_size(package, manifest)?;
+    let mut folder = Folder::open(into)?;
+    std::thread::scope(|scope| {
+        let mut inflating = Ordered::start(scope, |index: usize| {
+            let piece = &manifest.pieces[index];
+            let bytes = pieces::read(package, piece)?;
+            pieces::inflate(&bytes, piece)
+        });
+        let mut given = 0;
+        let mut done = 0;
+        let mut pull = || {
+            while !inflating.is_full() && given < manifest.pieces.len() {
+                inflating.push(given);
+                given += 1;
+            }
+            let Some(raw) = inflating.pop() else { return Ok(None) };
+            let raw = raw??;
+            let piece = &manifest.pieces[done];
+            done += 1;
+            progress(piece.offset + piece.length);
+            Ok(Some(raw))
+        };
+        let mut reader = Reader::new(&mut pull, manifest.raw_size, manifest.entries);
+        let tree = write_entries(&mut reader, &mut folder)?;
+        check_hash(tree, manifest.tree)
+    })
+}
+
+/// Writes all entries, links last, and returns the hash of the tree.
+fn write_entries(reader: &mut Reader<'_>, folder: &mut Folder) -> Result<Hash> {
+    let mut tree = TreeHasher::new();
+    let mut links = Vec::new();
+    while let Some(entry) = reader.next()? {
+        let mut content = Hash::of(b"");
+        match &entry.kind {
+            Kind::Folder => folder.make_folder(&entry.path)?,
+            Kind::File { executable, .. } => content = write_file(reader, folder, &entry, *executable)?,
+            Kind::Link { target } => links.push((entry.path.clone(), target.clone())),
+        }
+        tree.add(&entry, content);
+    }
+    for (path, target) in links {
+        folder.make_link(&path, &target)?;
+    }
+    Ok(tree.finish())
+}
+
+fn write_file(reader: &mut Reader<'_>, folder: &mut Folder, entry: &Entry, executable: bool) -> Result<Hash> {
+    let path = folder.path_of(&entry.path);
+    let mut file = folder.create_file(&entry.path, executable)?;
+    let mut hasher = blake3::Hasher::new();
+    reader.content(entry, &mut |part| {
+        hasher.update(part);
+        file.write_all(part).doing("writing", &path)
+    })?;
+    Ok(Hash::from_bytes(*hasher.finalize().as_bytes()))
+}
+
+pub(super) fn check_hash(found: Hash, promised: Hash) -> Result<()> {
+    if found == promised {
+        return Ok(());
+    }
+    let why = format!("the tree's hash is {} instead of {}", found.short(), promised.short());
+    Err(Error::new(Code::BadDigest, why))
+}
