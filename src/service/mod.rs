@@ -3,7 +3,9 @@
 pub mod definition;
 pub mod option;
 pub mod platform;
+pub mod requirement;
 pub mod roster;
+pub mod suggest;
 
 pub use definition::{Definition, Permissions, Role, RoleTerms, Run};
 pub use roster::{Member, Roster};
