@@ -2,10 +2,12 @@
 
 pub mod definition;
 pub mod option;
+pub mod permission;
 pub mod platform;
 pub mod requirement;
 pub mod roster;
 pub mod suggest;
+pub mod template;
 
 pub use definition::{Definition, Permissions, Role, RoleTerms, Run};
 pub use roster::{Member, Roster};
