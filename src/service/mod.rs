@@ -7,7 +7,9 @@ pub mod platform;
 pub mod requirement;
 pub mod roster;
 pub mod suggest;
+pub mod tariff;
 pub mod template;
+pub mod usage;
 
 pub use definition::{Definition, Permissions, Role, RoleTerms, Run};
 pub use roster::{Member, Roster};
