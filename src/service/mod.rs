@@ -6,6 +6,7 @@ pub mod permission;
 pub mod platform;
 pub mod requirement;
 pub mod roster;
+pub mod schema;
 pub mod suggest;
 pub mod tariff;
 pub mod template;

@@ -1,5 +1,6 @@
 //! Options of a service: what may be chosen, and what was chosen.
 
+pub(super) mod coherence;
 pub mod given;
 pub mod resolve;
 mod value;
