@@ -2,12 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use rust_decimal::Decimal;
 use semver::Version;
 use serde::{Deserialize, Serialize};
 
 use super::option::OptionSpec;
 use super::platform::{Platforms, Requirement};
+pub use super::tariff::Tariff;
 use crate::model::{RoleName, ServiceName, Span};
 
 /// A service as its author defined it.
@@ -27,6 +27,12 @@ pub struct Definition {
     pub roles: BTreeMap<RoleName, Role>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tariff: Option<Tariff>,
+    /// Of a limited version.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limits: Option<Limits>,
+    /// What this program makes usable.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub enables: Option<Enables>,
 }
 
 /// One role of a service.
@@ -165,11 +171,29 @@ pub struct Permissions {
     pub write: Vec<String>,
 }
 
-/// What usage costs.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Tariff {
-    /// ISO 4217, three capital letters.
-    pub currency: String,
-    /// Price of one unit of each meter.
-    pub per: BTreeMap<String, Decimal>,
+/// How far a limited version may be used.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Limits {
+    /// Counted from the installation.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub duration: Option<Span>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub starts: Option<u32>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bound: Option<Bound>,
+}
+
+/// To whom a licence is bound.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Bound {
+    /// To the two nodes that handed the program over.
+    Pair,
+}
+
+/// The advertised service types that a program makes usable.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Enables {
+    /// UPnP (`urn:…`) or DNS-SD (`_door._tcp`).
+    pub types: Vec<String>,
 }

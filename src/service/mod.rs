@@ -2,9 +2,15 @@
 
 pub mod definition;
 pub mod option;
+pub mod permission;
 pub mod platform;
+pub mod requirement;
 pub mod roster;
+pub mod schema;
+pub mod suggest;
 pub mod tariff;
+pub mod template;
+pub mod usage;
 
 pub use definition::{Definition, Permissions, Role, RoleTerms, Run};
 pub use roster::{Member, Roster};
