@@ -14,7 +14,7 @@ use crate::model::{
 use crate::service::definition::Tariff;
 use crate::service::option::Options;
 use crate::service::platform::Platform;
-use crate::service::tariff::Usage;
+use crate::service::usage::Usage;
 use crate::service::{RoleTerms, Roster};
 
 /// Peers of one session at most.

@@ -103,7 +103,13 @@ impl Facts {
 /// One sentence for each requirement that this machine does not meet. What cannot be found out is not held against it.
 pub fn unmet(requirements: &[Requirement], disk_at: &Path, environment: &BTreeMap<String, String>) -> Vec<String> {
     let facts = Facts::of(disk_at, environment);
-    requirements.iter().filter_map(|Requirement(text)| Some(format!("{text}: {}", lacking(text, &facts)?))).collect()
+    requirements
+        .iter()
+        .filter_map(|wanted| {
+            let text = wanted.to_string();
+            Some(format!("{text}: {}", lacking(&text, &facts)?))
+        })
+        .collect()
 }
 
 fn lacking(text: &str, facts: &Facts) -> Option<String> {
@@ -315,7 +321,7 @@ mod tests {
     use super::*;
 
     fn unmet_here(requirements: &[&str]) -> Vec<String> {
-        let requirements: Vec<_> = requirements.iter().map(|text| Requirement((*text).to_owned())).collect();
+        let requirements: Vec<_> = requirements.iter().map(|text| text.parse::<Requirement>().unwrap()).collect();
         unmet(&requirements, Path::new("/not/made/yet"), &BTreeMap::new())
     }
 

@@ -211,8 +211,3 @@ mod tests {
         assert_eq!(spec.allowed(), "one of a, b");
     }
 }
-
-/// The options of a session: validated, public.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct Options(pub std::collections::BTreeMap<OptionName, serde_json::Value>);

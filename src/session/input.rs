@@ -1,7 +1,5 @@
 //! What can happen to a machine. Everything here is written to the log before anybody acts on it.
 
-use std::collections::BTreeMap;
-
 use serde::{Deserialize, Serialize};
 
 use super::metering::Meter;
@@ -11,7 +9,7 @@ use crate::message::{
 };
 use crate::model::{Address, Digest, Error, MessageId, Nonce, RoleName, Seed, Time};
 use crate::service::platform::Platform;
-use crate::service::tariff::Usage;
+use crate::service::usage::Usage;
 
 /// One input of a machine, at its time, with the randomness that its step may use.
 #[derive(Clone, Debug)]
@@ -134,16 +132,4 @@ pub enum Outcome {
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         kept: Vec<String>,
     },
-}
-
-/// Extra usage by meter, merged.
-pub(super) fn merge(into: &mut Usage, more: &Usage) {
-    let mut merged: BTreeMap<_, _> = std::mem::take(into).into_iter().collect();
-    for (meter, amount) in more {
-        match merged.get_mut(meter) {
-            Some(have) => have.amount += amount.amount,
-            None => drop(merged.insert(meter.clone(), amount.clone())),
-        }
-    }
-    *into = merged.into_iter().collect();
 }

@@ -3,7 +3,7 @@
 use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
 
-use crate::service::tariff::{Amount, Usage};
+use crate::service::usage::{Amount, Usage};
 
 /// Milliseconds of a minute.
 const MINUTE_MS: u64 = 60_000;
@@ -42,10 +42,10 @@ pub(super) fn one_session(usage: &mut Usage) {
     put(usage, "session", Decimal::ONE, "1");
 }
 
+/// Into a usage that has room: it holds the three meters of ours at most.
 fn put(usage: &mut Usage, meter: &str, amount: Decimal, unit: &str) {
-    if let Ok(meter) = meter.parse() {
-        usage.insert(meter, Amount { amount, unit: Some(unit.to_owned()) });
-    }
+    let meter = meter.parse().expect("a fixed name parses");
+    usage.set(meter, Amount { amount, unit: Some(unit.to_owned()) }).expect("three meters fit");
 }
 
 fn minutes(ms: u64) -> Decimal {
@@ -60,13 +60,8 @@ mod tests {
     fn deltas_add_up_to_the_whole() {
         let readings = [0u64, 1, 77, 61_234, 61_235, 3_600_017];
         let meters = readings.map(|running_ms| Meter { running_ms, starts: 1 });
-        let sum: Decimal = meters
-            .windows(2)
-            .filter_map(|pair| {
-                pair[1].usage_since(pair[0]).into_iter().find(|(meter, _)| meter.to_string() == "minute")
-            })
-            .map(|(_, amount)| amount.amount)
-            .sum();
+        let minutes_between = |pair: &[Meter]| pair[1].usage_since(pair[0]).get("minute").map(|used| used.amount);
+        let sum: Decimal = meters.windows(2).filter_map(minutes_between).sum();
         assert_eq!(sum, minutes(3_600_017));
     }
 }

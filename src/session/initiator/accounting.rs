@@ -2,9 +2,9 @@
 
 use crate::message::{Accounting, AccountingKind, Receipt};
 use crate::model::{Address, Code, Hash, Result};
-use crate::service::tariff::Usage;
+use crate::service::usage::Usage;
 use crate::session::context::Context;
-use crate::session::input::{Outcome, merge};
+use crate::session::input::Outcome;
 use crate::session::metering::{Meter, one_session};
 use crate::session::participation::Participation;
 
@@ -57,35 +57,37 @@ impl Accounts {
             return Err(context
                 .refuse(Code::WrongState, "the service still runs; the final accounting follows when it has stopped"));
         }
-        self.send(kind, usage.clone(), participation, provider, context);
+        let mut due = self.due(participation);
+        for (meter, amount) in usage.iter() {
+            due.add(meter.clone(), amount.clone())?;
+        }
+        self.send(kind, due, provider, context);
         Ok(())
     }
     /// By interval.
     pub(super) fn interim(&mut self, participation: &Participation, provider: &Address, context: &mut Context<'_>) {
         if !self.final_sent && participation.confirmed {
-            self.send(AccountingKind::Interim, Usage::default(), participation, provider, context);
+            let due = self.due(participation);
+            self.send(AccountingKind::Interim, due, provider, context);
         }
     }
     /// Once, after the end.
     pub(super) fn finally(&mut self, participation: &Participation, provider: &Address, context: &mut Context<'_>) {
         if !self.final_sent {
-            self.send(AccountingKind::Final, Usage::default(), participation, provider, context);
+            let due = self.due(participation);
+            self.send(AccountingKind::Final, due, provider, context);
         }
     }
-    fn send(
-        &mut self,
-        kind: AccountingKind,
-        more: Usage,
-        participation: &Participation,
-        provider: &Address,
-        context: &mut Context<'_>,
-    ) {
+    /// What was used and not accounted for yet.
+    fn due(&mut self, participation: &Participation) -> Usage {
         let mut usage = self.metered.usage_since(self.accounted);
         if participation.confirmed && !self.session_accounted {
             one_session(&mut usage);
             self.session_accounted = true;
         }
-        merge(&mut usage, &more);
+        usage
+    }
+    fn send(&mut self, kind: AccountingKind, usage: Usage, provider: &Address, context: &mut Context<'_>) {
         self.accounted = self.metered;
         self.sequence += 1;
         let body = Accounting { session: context.session(), sequence: self.sequence, kind, usage, previous: self.last };
