@@ -1,1 +1,23 @@
+//! Initiator, provider and peer: carry out what a session asks for. A [`Node`] is one identity with its state directory
+//! at work; everything it does is a step of a session's log first.
 
+pub mod books;
+pub mod build;
+pub mod catalogue;
+pub mod drive;
+pub mod inbox;
+pub mod install;
+pub mod intake;
+pub mod invitations;
+pub mod node;
+pub mod outbox;
+pub mod poll;
+pub mod programs;
+pub mod request;
+pub mod serve;
+pub mod sitting;
+pub mod supervise;
+pub mod verify;
+pub mod view;
+
+pub use node::Node;

@@ -1,0 +1,116 @@
+//! One identity with its state directory, ready to work.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+
+use crate::model::event::Sink;
+use crate::model::{Address, Event, Key, Name, Party, Result, SessionId, Time};
+use crate::node::client::Client;
+use crate::node::identity::NodeIdentity;
+use crate::store::audit::Audit;
+use crate::store::config::Config;
+use crate::store::contacts::Contacts;
+use crate::store::identity::{Settings, StoredIdentity};
+use crate::store::state::StateDir;
+use crate::system::System;
+
+/// Told when a session has changed, so that what waits for it goes on.
+pub type Poke = Arc<dyn Fn(SessionId, Party) + Send + Sync>;
+
+pub struct Node {
+    pub state: StateDir,
+    pub identity: Arc<NodeIdentity>,
+    pub settings: Settings,
+    pub config: Config,
+    pub contacts: Contacts,
+    pub system: System,
+    pub client: Client,
+    pub audit: Audit,
+    pub sink: Sink,
+    /// The folder of the services offered.
+    pub services: PathBuf,
+    /// This program's file, for starting supervisors.
+    pub program: PathBuf,
+    pub(super) poke: Poke,
+    /// Where this node can be reached while it serves.
+    pub(super) listening: Option<Address>,
+    /// Recipients that could not be reached: not before this time again, after so many failures.
+    pub(super) back_off: Mutex<HashMap<Key, (Time, u32)>>,
+}
+
+/// What a node is made of beside its state directory.
+pub struct Setting {
+    pub system: System,
+    pub sink: Sink,
+    pub program: PathBuf,
+    pub poke: Poke,
+}
+
+impl Node {
+    /// Opens the node whose state is `state`.
+    ///
+    /// # Errors
+    /// `no-identity`, `key-exposed`, `damaged`, `bad-input` for its settings.
+    pub fn open(state: StateDir, setting: Setting) -> Result<Self> {
+        let stored = StoredIdentity::load(&state)?;
+        let identity = Arc::new(NodeIdentity::from_pem(stored.key_pem.reveal(), &stored.cert_pem)?);
+        let config = Config::load(&state.config())?;
+        let services = config.serve.services.as_ref().map_or_else(|| state.services(), |folder| state.root().join(folder));
+        Ok(Self {
+            contacts: Contacts::of(&state),
+            audit: Audit::of(&state),
+            client: Client::new(identity.clone()),
+            identity,
+            settings: stored.settings,
+            config,
+            services,
+            system: setting.system,
+            sink: setting.sink,
+            program: setting.program,
+            poke: setting.poke,
+            listening: None,
+            back_off: Mutex::new(HashMap::new()),
+            state,
+        })
+    }
+    pub fn key(&self) -> Key {
+        self.identity.key()
+    }
+    /// Where others reach this node: while it serves, there; else as its settings say.
+    pub fn address(&self) -> Address {
+        self.listening.clone().unwrap_or_else(|| Address { key: self.key(), host: self.settings.host.clone() })
+    }
+    /// The node's own name for others to read.
+    pub fn name(&self) -> Name {
+        self.settings.name.clone().unwrap_or_else(|| {
+            format!("node-{}", self.key().short()).parse().expect("a key's characters are a name's")
+        })
+    }
+    /// Where to find a node: as its contact says, else as given.
+    pub fn reach(&self, address: &Address) -> Address {
+        match self.contacts.by_key(&address.key) {
+            Ok(Some(contact)) if contact.address.host.is_some() => contact.address,
+            _ => address.clone(),
+        }
+    }
+    pub(super) fn emit(&self, event: Event) {
+        (self.sink)(event);
+    }
+    pub(super) fn notice(&self, text: impl Into<String>) {
+        self.emit(Event::Notice { text: text.into() });
+    }
+    pub(super) fn poke(&self, session: SessionId, party: Party) {
+        (self.poke)(session, party);
+    }
+}
+
+/// Runs something that blocks (the disk, a child) without holding up the other tasks.
+pub(super) fn blocking<T>(work: impl FnOnce() -> T) -> T {
+    match tokio::runtime::Handle::try_current() {
+        Ok(handle) if handle.runtime_flavor() == tokio::runtime::RuntimeFlavor::MultiThread => {
+            tokio::task::block_in_place(work)
+        }
+        _ => work(),
+    }
+}

@@ -1,0 +1,204 @@
+//! A change of one session: lock, read the log, step, append, unlock. Nobody steps anything but what the log says.
+
+use std::collections::BTreeSet;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::node::{Node, blocking};
+use crate::message::Verified;
+use crate::model::{Code, Error, Event, Key, Party, Result, SessionId, SessionState, Span, Time};
+use crate::session::record::{Entry, Replayed, Sent};
+use crate::session::{Input, Machine, Step, Summary, What, replay};
+use crate::store::document;
+use crate::store::log::{self, Head, LogRecord, RecordKind, SessionLog};
+
+/// How long a change waits for another process that changes the same session.
+const LOCK_WAIT: Span = Span::from_secs(10);
+
+/// A session that this process alone may change just now.
+pub(super) struct Sitting<'n> {
+    node: &'n Node,
+    log: SessionLog,
+    pub(super) session: SessionId,
+    pub(super) party: Party,
+    /// Absent in a session that is about to begin.
+    pub(super) replayed: Option<Replayed>,
+}
+
+/// What `status.json` beside the log holds: made from the log, trusted while its head is the log's, made again else.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Projection {
+    pub head: Head,
+    pub summary: Summary,
+    pub wake_at: Option<Time>,
+    /// Something is still to be done or sent.
+    pub live: bool,
+    /// To whom messages wait.
+    pub recipients: BTreeSet<Key>,
+}
+
+impl Node {
+    pub(super) fn sit(&self, session: SessionId, party: Party) -> Result<Sitting<'_>> {
+        let log = blocking(|| SessionLog::open(&self.state, session, party, LOCK_WAIT))?;
+        if let Some(torn) = log.torn() {
+            self.notice(torn.to_string());
+        }
+        let replayed = run_again(self.key(), session, party, &log.read_all()?)?;
+        Ok(Sitting { node: self, log, session, party, replayed })
+    }
+    /// One step of a session that exists.
+    ///
+    /// # Errors
+    /// `not-found`; what the machine refuses; `locked`, `io`.
+    pub fn step(&self, session: SessionId, party: Party, what: What) -> Result<Replayed> {
+        let mut sitting = self.sit(session, party)?;
+        sitting.existing()?;
+        sitting.step(what)?;
+        Ok(sitting.into_replayed())
+    }
+    /// A session as its log tells it now, without locking it.
+    pub fn read(&self, session: SessionId, party: Party) -> Result<Replayed> {
+        let contents = blocking(|| log::read(&self.state.session_log(session, party), session, party))?;
+        run_again(self.key(), session, party, &contents.records)?.ok_or_else(|| not_found(session, party))
+    }
+    /// What is known of a session, quickly.
+    pub fn projection(&self, session: SessionId, party: Party) -> Result<Projection> {
+        let path = self.state.session_log(session, party);
+        let head = log::head(&path, session, party)?;
+        let cached = document::read_json::<Projection>(&self.state.projection(session, party, "status.json"));
+        if let Ok(Some(projection)) = cached
+            && projection.head == head
+        {
+            return Ok(projection);
+        }
+        let contents = log::read(&path, session, party)?;
+        let replayed = run_again(self.key(), session, party, &contents.records)?.ok_or_else(|| not_found(session, party))?;
+        let projection = Projection::of(&replayed, contents.head);
+        self.keep(session, party, &projection);
+        Ok(projection)
+    }
+    /// A projection is a convenience: where it cannot be written, it is made anew each time.
+    fn keep(&self, session: SessionId, party: Party, projection: &Projection) {
+        let path = self.state.projection(session, party, "status.json");
+        let _ = document::write_json_unsynced(&path, projection, crate::store::file::PRIVATE);
+    }
+}
+
+impl Sitting<'_> {
+    pub(super) fn existing(&self) -> Result<&Replayed> {
+        self.replayed.as_ref().ok_or_else(|| not_found(self.session, self.party))
+    }
+    pub(super) fn step(&mut self, what: What) -> Result<Vec<Sent>> {
+        self.step_all(vec![what])
+    }
+    /// Takes several inputs in one append: all of them or none.
+    pub(super) fn step_all(&mut self, inputs: Vec<What>) -> Result<Vec<Sent>> {
+        let before = self.replayed.as_ref().map(|replayed| replayed.machine.summary().state);
+        let mut next = self.replayed.clone();
+        let (mut records, mut all_sent) = (Vec::new(), Vec::new());
+        let now = self.node.system.now();
+        for what in inputs {
+            let input = Input { now, seed: self.node.system.seed(), what };
+            let step = match &next {
+                None => Machine::begin(self.party, self.node.key(), self.session, &input)?,
+                Some(replayed) => replayed.machine.step(&input)?,
+            };
+            records.push(record(&Entry::Input(input.clone()))?);
+            let sent = self.seal(&step);
+            for one in &sent {
+                records.push(record(&Entry::Sent(one.clone()))?);
+            }
+            next = Some(advance(next, step, &input, &sent)?);
+            all_sent.extend(sent);
+        }
+        blocking(|| self.log.append(now, &records))?;
+        self.replayed = next;
+        self.after_append(before);
+        Ok(all_sent)
+    }
+    fn seal(&self, step: &Step<Machine>) -> Vec<Sent> {
+        let signer = self.node.identity.signing();
+        let seal = |outgoing: &crate::session::Outgoing| Sent {
+            to: outgoing.to.clone(),
+            envelope: outgoing.message.seal(&signer),
+            secrets: outgoing.secrets.clone(),
+            reply: outgoing.reply,
+        };
+        step.sends.iter().map(seal).collect()
+    }
+    fn after_append(&self, before: Option<SessionState>) {
+        let Some(replayed) = &self.replayed else { return };
+        let projection = Projection::of(replayed, self.log.head());
+        self.node.keep(self.session, self.party, &projection);
+        let summary = projection.summary;
+        if before != Some(summary.state) {
+            self.node.emit(Event::Session {
+                session: self.session,
+                party: self.party,
+                state: summary.state,
+                reason: summary.reason,
+            });
+        }
+        self.node.poke(self.session, self.party);
+    }
+    fn into_replayed(self) -> Replayed {
+        self.replayed.expect("a step leaves a machine")
+    }
+}
+
+impl Projection {
+    fn of(replayed: &Replayed, head: Head) -> Self {
+        let summary = replayed.machine.summary();
+        let recipients: BTreeSet<_> = replayed.outbox.iter().map(|sent| sent.to.key).collect();
+        let live = !summary.over || !recipients.is_empty() || !replayed.machine.work().is_empty();
+        Self { head, wake_at: replayed.machine.wake_at(), live, recipients, summary }
+    }
+}
+
+fn advance(before: Option<Replayed>, step: Step<Machine>, input: &Input, sent: &[Sent]) -> Result<Replayed> {
+    let mut next = match before {
+        None => Replayed::begun(step.state),
+        Some(mut replayed) => {
+            replayed.machine = step.state;
+            replayed
+        }
+    };
+    next.note_input(input);
+    for one in sent {
+        next.note_sent(one)?;
+    }
+    Ok(next)
+}
+
+fn record(entry: &Entry) -> Result<(RecordKind, Value)> {
+    let (kind, body) = entry.to_record();
+    let kind = serde_json::from_value(Value::from(kind));
+    Ok((kind.map_err(|why| Error::new(Code::Internal, why.to_string()))?, body))
+}
+
+/// The entries that records hold.
+pub(super) fn entries(records: &[LogRecord]) -> Result<Vec<Entry>> {
+    records
+        .iter()
+        .map(|record| {
+            let kind = serde_json::to_value(record.kind).map_err(|why| Error::new(Code::Internal, why.to_string()))?;
+            Entry::from_record(kind.as_str().unwrap_or_default(), record.time, record.parse()?)
+        })
+        .collect()
+}
+
+fn run_again(me: Key, session: SessionId, party: Party, records: &[LogRecord]) -> Result<Option<Replayed>> {
+    replay(party, me, session, &entries(records)?)
+}
+
+fn not_found(session: SessionId, party: Party) -> Error {
+    Error::new(Code::NotFound, format!("this node has no part as {party} in session {}", session.short()))
+        .about(session)
+        .hint("`deployctl status` lists the sessions that it knows")
+}
+
+/// The message of an envelope of this node's own log.
+pub(super) fn message_of(sent: &Sent) -> Result<Verified<crate::message::Message>> {
+    Verified::from_own_log(sent.envelope.clone())
+}
