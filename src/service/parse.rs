@@ -2,6 +2,7 @@
 
 mod options;
 mod roles;
+mod run;
 mod sections;
 mod walk;
 
@@ -101,7 +102,7 @@ fn read(root: &Section<'_>, folder: Option<&str>, findings: &mut Findings<'_>) -
                     findings,
                     format!("it is not a version: {why}"),
                     "write three numbers (semver), like \"1.0.0\"",
-                )
+                );
             })
             .ok()
     });
@@ -170,4 +171,4 @@ fn read_roles(
 }
 
 #[cfg(test)]
-mod tests {}
+mod tests;

@@ -65,6 +65,11 @@ impl<'d> Section<'d> {
         Self { path: String::new(), at: 0, table }
     }
 
+    /// The keys that lead to it: `roles.host`.
+    pub(super) fn path(&self) -> &str {
+        &self.path
+    }
+
     pub(super) fn len(&self) -> usize {
         self.table.len()
     }
@@ -105,6 +110,17 @@ impl<'d> Section<'d> {
     /// The table under a key, if it is there.
     pub(super) fn section(&self, key: &str, findings: &mut Findings<'_>) -> Option<Section<'d>> {
         self.entry(key)?.section(findings)
+    }
+
+    /// The texts under a key, or none.
+    pub(super) fn listed(&self, key: &str, most: usize, findings: &mut Findings<'_>) -> Vec<Entry<'d>> {
+        let Some(entry) = self.entry(key) else { return Vec::new() };
+        let items = entry.texts(findings).unwrap_or_default();
+        if items.len() > most {
+            entry.wrong(findings, format!("there are more than {most} of them"), "write fewer");
+            return Vec::new();
+        }
+        items
     }
 
     /// Finds fault with every key that is none of these.
@@ -185,7 +201,7 @@ impl<'d> Entry<'d> {
         count
     }
 
-    /// The items of a list of texts, each where it stands; items that are no texts are found fault with.
+    /// The items of a list that are texts, each where it stands; others are found fault with.
     pub(super) fn texts(&self, findings: &mut Findings<'_>) -> Option<Vec<Entry<'d>>> {
         let Some(array) = self.value.as_array() else {
             self.expected(findings, "a list of texts", "write [\"…\", \"…\"]");
@@ -197,8 +213,7 @@ impl<'d> Entry<'d> {
             at: item.span().start,
             value: item.get_ref(),
         });
-        let items: Vec<_> = items.collect();
-        items.iter().all(|item| item.text(findings).is_some()).then_some(items)
+        Some(items.filter(|item| item.text(findings).is_some()).collect())
     }
 
     /// The text of an item that `texts` has looked at.
@@ -223,7 +238,8 @@ impl<'d> Entry<'d> {
     /// The key itself, as a name.
     pub(super) fn parsed_key<T: FromStr<Err = Error>>(&self, key: &str, findings: &mut Findings<'_>) -> Option<T> {
         let name = key.parse::<T>().map_err(|why| {
-            findings.add(self.key_at, "", why.message, why.hint.unwrap_or_default());
+            let section = self.path.strip_suffix(key).unwrap_or_default().trim_end_matches('.');
+            findings.add(self.key_at, section, why.message, why.hint.unwrap_or_default());
         });
         name.ok()
     }
@@ -231,5 +247,17 @@ impl<'d> Entry<'d> {
     /// Finds fault with the value as the error says.
     pub(super) fn refused(&self, findings: &mut Findings<'_>, why: Error) {
         self.wrong(findings, why.message, why.hint.unwrap_or_default());
+    }
+
+    /// One of some words, each with what it stands for.
+    pub(super) fn word<T: Copy>(&self, words: &[(&str, T)], findings: &mut Findings<'_>) -> Option<T> {
+        let text = self.text(findings)?;
+        let found = words.iter().find(|(word, _)| *word == text).map(|(_, value)| *value);
+        if found.is_none() {
+            let known: Vec<_> = words.iter().map(|(word, _)| *word).collect();
+            let meant = did_you_mean(text, known.iter().copied());
+            self.wrong(findings, format!("“{text}” is unknown{meant}"), format!("write one of {}", known.join(", ")));
+        }
+        found
     }
 }
