@@ -2,6 +2,7 @@
 
 pub mod definition;
 pub mod option;
+pub mod parse;
 pub mod permission;
 pub mod platform;
 pub mod requirement;

@@ -168,9 +168,9 @@ fn parse_digits<T: FromStr>(text: &str) -> Option<T> {
 }
 
 fn size_text(bytes: u64) -> String {
-    let unit = SIZES[..4].iter().find(|(_, size)| bytes > 0 && bytes % size == 0);
+    let unit = SIZES[..4].iter().find(|(_, size)| bytes > 0 && bytes.is_multiple_of(*size));
     // Each size was a multiple of a unit when it was read; a megabyte is a multiple of no KiB but of MB.
-    match unit.or_else(|| SIZES[4..].iter().find(|(_, size)| bytes % size == 0)) {
+    match unit.or_else(|| SIZES[4..].iter().find(|(_, size)| bytes.is_multiple_of(*size))) {
         Some((unit, size)) => format!("{}{unit}", bytes / size),
         None => format!("{}KiB", bytes.div_ceil(1 << 10)),
     }

@@ -160,10 +160,11 @@ pub fn parse_usage_line(line: &str) -> Result<(MeterName, Amount)> {
 pub fn parse_decimal(text: &str) -> Result<Decimal> {
     let (whole, fraction) = text.split_once('.').unwrap_or((text, "0"));
     let digits = |part: &str, most: usize| (1..=most).contains(&part.len()) && part.bytes().all(|b| b.is_ascii_digit());
-    if digits(whole, WHOLE_DIGITS) && digits(fraction, FRACTION_DIGITS) {
-        if let Ok(decimal) = Decimal::from_str_exact(text) {
-            return Ok(decimal);
-        }
+    if digits(whole, WHOLE_DIGITS)
+        && digits(fraction, FRACTION_DIGITS)
+        && let Ok(decimal) = Decimal::from_str_exact(text)
+    {
+        return Ok(decimal);
     }
     Err(Error::new(Code::BadInput, format!("“{text}” is not an amount"))
         .hint("write digits, at most 12 before and 6 after the point, like 12 or 0.25"))

@@ -24,10 +24,10 @@ pub(in crate::service) fn contradictions(spec: &OptionSpec) -> Vec<Contradiction
     text_bounds(spec, &mut say);
     number_bounds(spec, &mut say);
     secrecy(spec, &mut say);
-    if let Some(default) = spec.default.as_ref().filter(|_| !spec.secret) {
-        if let Err(why) = check(spec, &default.to_json()) {
-            say("default", &format!("the default {why}"), "write a default that its own option allows");
-        }
+    if let Some(default) = spec.default.as_ref().filter(|_| !spec.secret)
+        && let Err(why) = check(spec, &default.to_json())
+    {
+        say("default", &format!("the default {why}"), "write a default that its own option allows");
     }
     found
 }
@@ -85,17 +85,17 @@ fn number_bounds(spec: &OptionSpec, say: &mut impl FnMut(&'static str, &str, &st
             (_, None) | (Kind::Integer | Kind::Number, Some(OptionValue::Integer(_))) => {}
             (Kind::Number, Some(OptionValue::Number(bound))) if bound.is_finite() => {}
             (Kind::Integer, Some(_)) => {
-                say(key, "it is not a whole number", "write a whole number, as the option is one")
+                say(key, "it is not a whole number", "write a whole number, as the option is one");
             }
             (Kind::Number, Some(_)) => say(key, "it is not a number", "write a number"),
             (_, Some(_)) => say(key, "only numbers have bounds", "take it out, or write type = \"integer\""),
         }
     }
-    if let (Some(minimum), Some(maximum)) = (&spec.minimum, &spec.maximum) {
-        if minimum.compare(maximum).is_some_and(std::cmp::Ordering::is_gt) {
-            let message = format!("the minimum {minimum} is larger than the maximum {maximum}");
-            say("minimum", &message, "write a minimum that is not larger than the maximum");
-        }
+    if let (Some(minimum), Some(maximum)) = (&spec.minimum, &spec.maximum)
+        && minimum.compare(maximum).is_some_and(std::cmp::Ordering::is_gt)
+    {
+        let message = format!("the minimum {minimum} is larger than the maximum {maximum}");
+        say("minimum", &message, "write a minimum that is not larger than the maximum");
     }
 }
 
