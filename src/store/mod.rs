@@ -1,1 +1,3 @@
+//! The state directory.
 
+pub mod installs;
