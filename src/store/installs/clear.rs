@@ -1,6 +1,7 @@
 //! Whole trees: removing them, and making them read-only. Links are removed and never followed.
 
 use rustix::fs::{AtFlags, FileType, Mode};
+use rustix::io::retry_on_intr;
 
 use super::durable::{Place, step};
 use crate::model::Result;
@@ -80,10 +81,11 @@ pub(super) fn make_read_only(folder: &Place) -> Result<()> {
                     make_read_only(&below)?;
                 }
             }
-            FileType::RegularFile => rustix::fs::chmodat(folder.fd(), &name, mode, AtFlags::empty())
+            FileType::RegularFile => retry_on_intr(|| rustix::fs::chmodat(folder.fd(), &name, mode, AtFlags::empty()))
                 .doing("making read-only", &folder.path_of(&name))?,
             _ => {}
         }
     }
-    rustix::fs::fchmod(folder.fd(), Mode::from_raw_mode(0o555)).doing("making read-only", folder.path())
+    retry_on_intr(|| rustix::fs::fchmod(folder.fd(), Mode::from_raw_mode(0o555)))
+        .doing("making read-only", folder.path())
 }

@@ -7,7 +7,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, ResolveFlags, Stat};
-use rustix::io::Errno;
+use rustix::io::{Errno, retry_on_intr};
 
 use crate::model::error::IoContext;
 use crate::model::{Code, Error, Result};
@@ -23,7 +23,7 @@ pub(super) struct Place {
 impl Place {
     /// The folder `path`; `None` where there is nothing.
     pub(super) fn open(path: &Path) -> Result<Option<Self>> {
-        match rustix::fs::open(path, FOLDER, Mode::empty()) {
+        match retry_on_intr(|| rustix::fs::open(path, FOLDER, Mode::empty())) {
             Ok(fd) => Ok(Some(Self { fd, path: path.to_owned() })),
             Err(Errno::NOENT) => Ok(None),
             Err(why) => Err(why).doing("opening the folder", path),
@@ -41,7 +41,8 @@ impl Place {
             None => return Err(missing()),
         };
         // A parent may be reached through a link; what we make and own may not.
-        let above = match rustix::fs::open(parent, FOLDER.difference(OFlags::NOFOLLOW), Mode::empty()) {
+        let above = match retry_on_intr(|| rustix::fs::open(parent, FOLDER.difference(OFlags::NOFOLLOW), Mode::empty()))
+        {
             Ok(fd) => Self { fd, path: parent.to_owned() },
             Err(Errno::NOENT) => Self::make(parent)?,
             Err(why) => return Err(why).doing("opening the folder", parent),
@@ -62,7 +63,7 @@ impl Place {
     /// A folder in this one; `None` where there is nothing.
     pub(super) fn sub(&self, name: impl AsRef<Path>) -> Result<Option<Self>> {
         let path = self.path_of(&name);
-        match rustix::fs::openat(&self.fd, name.as_ref(), FOLDER, Mode::empty()) {
+        match retry_on_intr(|| rustix::fs::openat(&self.fd, name.as_ref(), FOLDER, Mode::empty())) {
             Ok(fd) => Ok(Some(Self { fd, path })),
             Err(Errno::NOENT) => Ok(None),
             Err(why) => Err(why).doing("opening the folder", &path),
@@ -77,27 +78,30 @@ impl Place {
         };
         let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_XDEV;
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let held = match rustix::fs::openat2(&self.fd, name.as_ref(), flags, Mode::empty(), resolve) {
-            Err(Errno::NOSYS | Errno::PERM) => rustix::fs::openat(&self.fd, name.as_ref(), flags, Mode::empty()),
+        let held = match retry_on_intr(|| rustix::fs::openat2(&self.fd, name.as_ref(), flags, Mode::empty(), resolve)) {
+            Err(Errno::NOSYS | Errno::PERM) => {
+                retry_on_intr(|| rustix::fs::openat(&self.fd, name.as_ref(), flags, Mode::empty()))
+            }
             Err(Errno::XDEV) => return Err(mounted()),
             held => held,
         };
         let held = held.doing("opening the folder", &path)?;
-        let stat = rustix::fs::fstat(&held).doing("looking at", &path)?;
-        if stat.st_dev != rustix::fs::fstat(&self.fd).doing("looking at", &self.path)?.st_dev {
+        let stat = retry_on_intr(|| rustix::fs::fstat(&held)).doing("looking at", &path)?;
+        if stat.st_dev != retry_on_intr(|| rustix::fs::fstat(&self.fd)).doing("looking at", &self.path)?.st_dev {
             return Err(mounted());
         }
         if stat.st_mode & 0o700 != 0o700 {
             // Through the handle: a chmod by name would follow a link that took the folder's place.
             let own = format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&held));
-            rustix::fs::chmod(own, Mode::RWXU).doing("making accessible", &path)?;
+            retry_on_intr(|| rustix::fs::chmod(&own, Mode::RWXU)).doing("making accessible", &path)?;
         }
-        let fd = rustix::fs::openat(&held, ".", FOLDER, Mode::empty()).doing("opening the folder", &path)?;
+        let fd = retry_on_intr(|| rustix::fs::openat(&held, ".", FOLDER, Mode::empty()))
+            .doing("opening the folder", &path)?;
         Ok(Self { fd, path })
     }
     /// What `name` is, itself and not what it points to; `None` where there is nothing.
     pub(super) fn stat(&self, name: impl AsRef<Path>) -> Result<Option<Stat>> {
-        match rustix::fs::statat(&self.fd, name.as_ref(), AtFlags::SYMLINK_NOFOLLOW) {
+        match retry_on_intr(|| rustix::fs::statat(&self.fd, name.as_ref(), AtFlags::SYMLINK_NOFOLLOW)) {
             Ok(stat) => Ok(Some(stat)),
             Err(Errno::NOENT) => Ok(None),
             Err(why) => Err(why).doing("looking at", &self.path_of(name)),
@@ -125,7 +129,7 @@ impl Place {
     pub(super) fn read(&self, name: &str, limit: u64) -> Result<Option<Vec<u8>>> {
         let path = self.path_of(name);
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
-        let file = match rustix::fs::openat(&self.fd, name, flags, Mode::empty()) {
+        let file = match retry_on_intr(|| rustix::fs::openat(&self.fd, name, flags, Mode::empty())) {
             Ok(fd) => std::fs::File::from(fd),
             Err(Errno::NOENT) => return Ok(None),
             Err(why) => return Err(why).doing("opening", &path),
@@ -139,7 +143,7 @@ impl Place {
     }
     /// What a link says; `None` where there is nothing.
     pub(super) fn read_link(&self, name: &str) -> Result<Option<Vec<u8>>> {
-        match rustix::fs::readlinkat(&self.fd, name, Vec::new()) {
+        match retry_on_intr(|| rustix::fs::readlinkat(&self.fd, name, Vec::new())) {
             Ok(target) => Ok(Some(target.into_bytes())),
             Err(Errno::NOENT) => Ok(None),
             Err(why) => Err(why).doing("reading the link", &self.path_of(name)),
@@ -154,7 +158,9 @@ impl Place {
         step(&path)?;
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let mode = Mode::from_raw_mode(0o600);
-        let mut file = std::fs::File::from(rustix::fs::openat(&self.fd, &*new, flags, mode).doing("creating", &path)?);
+        let mut file = std::fs::File::from(
+            retry_on_intr(|| rustix::fs::openat(&self.fd, &*new, flags, mode)).doing("creating", &path)?,
+        );
         step(&path)?;
         file.write_all(bytes).doing("writing", &path)?;
         step(&path)?;
@@ -166,7 +172,7 @@ impl Place {
     pub(super) fn make_folder(&self, name: impl AsRef<Path>) -> Result<()> {
         let path = self.path_of(&name);
         step(&path)?;
-        match rustix::fs::mkdirat(&self.fd, name.as_ref(), Mode::RWXU) {
+        match retry_on_intr(|| rustix::fs::mkdirat(&self.fd, name.as_ref(), Mode::RWXU)) {
             Err(Errno::EXIST) if self.has_folder(&name)? => Ok(()),
             result => result.doing("creating the folder", &path),
         }
@@ -174,23 +180,23 @@ impl Place {
     pub(super) fn rename(&self, from: &str, to: &str) -> Result<()> {
         let path = self.path_of(to);
         step(&path)?;
-        rustix::fs::renameat(&self.fd, from, &self.fd, to).doing("renaming to", &path)
+        retry_on_intr(|| rustix::fs::renameat(&self.fd, from, &self.fd, to)).doing("renaming to", &path)
     }
     /// Moves a folder out of this one.
     pub(super) fn move_folder(&self, name: &Path, to: &Self, new: &str) -> Result<()> {
         step(&self.path_of(name))?;
-        rustix::fs::renameat(&self.fd, name, &to.fd, new).doing("moving", &self.path_of(name))
+        retry_on_intr(|| rustix::fs::renameat(&self.fd, name, &to.fd, new)).doing("moving", &self.path_of(name))
     }
     pub(super) fn link(&self, target: &str, name: &str) -> Result<()> {
         let path = self.path_of(name);
         step(&path)?;
-        rustix::fs::symlinkat(target, &self.fd, name).doing("creating the link", &path)
+        retry_on_intr(|| rustix::fs::symlinkat(target, &self.fd, name)).doing("creating the link", &path)
     }
     /// Removes a file or a link, unless there is nothing.
     pub(super) fn unlink(&self, name: impl AsRef<Path>) -> Result<()> {
         let path = self.path_of(&name);
         step(&path)?;
-        match rustix::fs::unlinkat(&self.fd, name.as_ref(), AtFlags::empty()) {
+        match retry_on_intr(|| rustix::fs::unlinkat(&self.fd, name.as_ref(), AtFlags::empty())) {
             Err(Errno::NOENT) => Ok(()),
             result => result.doing("removing", &path),
         }
@@ -199,7 +205,7 @@ impl Place {
     pub(super) fn remove_empty(&self, name: impl AsRef<Path>) -> Result<bool> {
         let path = self.path_of(&name);
         step(&path)?;
-        match rustix::fs::unlinkat(&self.fd, name.as_ref(), AtFlags::REMOVEDIR) {
+        match retry_on_intr(|| rustix::fs::unlinkat(&self.fd, name.as_ref(), AtFlags::REMOVEDIR)) {
             Ok(()) | Err(Errno::NOENT) => Ok(true),
             Err(Errno::NOTEMPTY | Errno::EXIST) => Ok(false),
             Err(why) => Err(why).doing("removing the folder", &path),
@@ -208,12 +214,12 @@ impl Place {
     /// Makes the names in this folder durable.
     pub(super) fn sync(&self) -> Result<()> {
         step(&self.path)?;
-        rustix::fs::fsync(&self.fd).doing("syncing the folder", &self.path)
+        retry_on_intr(|| rustix::fs::fsync(&self.fd)).doing("syncing the folder", &self.path)
     }
     /// Makes everything on this folder's file system durable.
     pub(super) fn sync_all(&self) -> Result<()> {
         step(&self.path)?;
-        rustix::fs::syncfs(&self.fd).doing("syncing the file system of", &self.path)
+        retry_on_intr(|| rustix::fs::syncfs(&self.fd)).doing("syncing the file system of", &self.path)
     }
 }
 

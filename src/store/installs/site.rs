@@ -5,7 +5,7 @@ use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{FlockOperation, Mode, OFlags};
-use rustix::io::Errno;
+use rustix::io::{Errno, retry_on_intr};
 
 use super::clear::clear;
 use super::durable::{Place, step, temporary};
@@ -52,17 +52,17 @@ impl Site {
         let path = root.path_of(LOCK);
         step(&path)?;
         let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let mut lock = match rustix::fs::openat(root.fd(), LOCK, flags, Mode::from_raw_mode(0o600)) {
+        let mut lock = match retry_on_intr(|| rustix::fs::openat(root.fd(), LOCK, flags, Mode::from_raw_mode(0o600))) {
             Ok(fd) => File::from(fd),
             Err(Errno::NOENT) => return Ok(None),
             Err(why) => return Err(why).doing("opening", &path),
         };
-        match rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive) {
+        match retry_on_intr(|| rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive)) {
             Ok(()) => {}
             Err(Errno::WOULDBLOCK) => return Err(held_by_another(root.path(), &lock)),
             Err(why) => return Err(why).doing("locking", &path),
         }
-        let own = rustix::fs::fstat(&lock).doing("looking at", &path)?;
+        let own = retry_on_intr(|| rustix::fs::fstat(&lock)).doing("looking at", &path)?;
         if root.stat(LOCK)?.is_none_or(|stat| (stat.st_dev, stat.st_ino) != (own.st_dev, own.st_ino)) {
             return Ok(None);
         }
