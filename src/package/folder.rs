@@ -1,11 +1,12 @@
 //! A directory handle, and files below it: no name given to it leads out of it or through a symbolic link.
 
 use std::fs::File;
+use std::io::Read;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{AtFlags, Mode, OFlags, ResolveFlags};
-use rustix::io::Errno;
+use rustix::io::{Errno, retry_on_intr};
 
 use crate::model::Result;
 use crate::model::error::IoContext;
@@ -23,7 +24,7 @@ impl Folder {
     /// `io` where it is no folder, or a link to one.
     pub(super) fn open(path: &Path) -> Result<Self> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let root = rustix::fs::open(path, flags, Mode::empty()).doing("opening the folder", path)?;
+        let root = retry_on_intr(|| rustix::fs::open(path, flags, Mode::empty())).doing("opening the folder", path)?;
         Ok(Self { root, path: path.to_owned(), last: None })
     }
     /// Where an entry is, for errors.
@@ -51,7 +52,7 @@ impl Folder {
         let mode = Mode::from_raw_mode(if executable { 0o755 } else { 0o644 });
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let file = open_beneath(parent, base, flags, mode).doing("creating", &path)?;
-        rustix::fs::fchmod(&file, mode).doing("setting the mode of", &path)?;
+        retry_on_intr(|| rustix::fs::fchmod(&file, mode)).doing("setting the mode of", &path)?;
         Ok(file.into())
     }
     /// A new folder; never one that exists.
@@ -59,14 +60,14 @@ impl Folder {
         let path = self.path_of(name);
         let (parent, base) = self.parent(name)?;
         let mode = Mode::from_raw_mode(0o755);
-        rustix::fs::mkdirat(parent, base, mode).doing("creating the folder", &path)?;
-        rustix::fs::chmodat(parent, base, mode, AtFlags::empty()).doing("setting the mode of", &path)
+        retry_on_intr(|| rustix::fs::mkdirat(parent, base, mode)).doing("creating the folder", &path)?;
+        retry_on_intr(|| rustix::fs::chmodat(parent, base, mode, AtFlags::empty())).doing("setting the mode of", &path)
     }
     /// A new symbolic link; never in the place of anything.
     pub(super) fn make_link(&mut self, name: &str, target: &str) -> Result<()> {
         let path = self.path_of(name);
         let (parent, base) = self.parent(name)?;
-        rustix::fs::symlinkat(target, parent, base).doing("creating the link", &path)
+        retry_on_intr(|| rustix::fs::symlinkat(target, parent, base)).doing("creating the link", &path)
     }
 
     /// The folder that `name` lies in, and its last component.
@@ -79,11 +80,21 @@ impl Folder {
     }
 }
 
+/// Reads what is there, at least one byte but at the end, carrying on after an interruption.
+pub(super) fn read_some(file: &mut File, buffer: &mut [u8]) -> std::io::Result<usize> {
+    loop {
+        match file.read(buffer) {
+            Err(why) if why.kind() == std::io::ErrorKind::Interrupted => {}
+            result => return result,
+        }
+    }
+}
+
 /// Opens `name` below `folder`, where no component may be a link. Old kernels and some sandboxes know no `openat2`; there
 /// each component is opened by itself.
 fn open_beneath(folder: BorrowedFd<'_>, name: &str, flags: OFlags, mode: Mode) -> Result<OwnedFd, Errno> {
     let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
-    match rustix::fs::openat2(folder, name, flags, mode, resolve) {
+    match retry_on_intr(|| rustix::fs::openat2(folder, name, flags, mode, resolve)) {
         Err(Errno::NOSYS | Errno::PERM) => open_by_component(folder, name, flags, mode),
         result => result,
     }
@@ -94,7 +105,7 @@ fn open_by_component(folder: BorrowedFd<'_>, name: &str, flags: OFlags, mode: Mo
         return if name == ".." {
             Err(Errno::XDEV)
         } else {
-            rustix::fs::openat(folder, name, flags | OFlags::NOFOLLOW, mode)
+            retry_on_intr(|| rustix::fs::openat(folder, name, flags | OFlags::NOFOLLOW, mode))
         };
     };
     let step = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
@@ -105,9 +116,13 @@ fn open_by_component(folder: BorrowedFd<'_>, name: &str, flags: OFlags, mode: Mo
         }
     }
     for component in parents.split('/') {
-        at = Some(rustix::fs::openat(at.as_ref().map_or(folder, |fd| fd.as_fd()), component, step, Mode::empty())?);
+        at = Some(retry_on_intr(|| {
+            rustix::fs::openat(at.as_ref().map_or(folder, |fd| fd.as_fd()), component, step, Mode::empty())
+        })?);
     }
-    rustix::fs::openat(at.as_ref().map_or(folder, |fd| fd.as_fd()), base, flags | OFlags::NOFOLLOW, mode)
+    retry_on_intr(|| {
+        rustix::fs::openat(at.as_ref().map_or(folder, |fd| fd.as_fd()), base, flags | OFlags::NOFOLLOW, mode)
+    })
 }
 
 #[cfg(test)]

@@ -34,8 +34,8 @@ pub use unpack::unpack;
 /// Raw bytes that go into one piece: large enough that 18 bytes of gzip and a fresh dictionary cost about 0.3 %, small
 /// enough that a lost connection costs little and that some in flight fit any machine.
 pub const PIECE_RAW_BYTES: usize = 1 << 20;
-/// The largest raw piece that is taken from others: what one piece in flight may cost in memory.
-pub const MAX_PIECE_RAW_BYTES: u64 = 4 << 20;
+/// The largest raw piece that is taken from others: 16 in flight, with their compressed bytes, stay within 64 MiB.
+pub const MAX_PIECE_RAW_BYTES: u64 = 2 << 20;
 /// The largest software, as tar: its pieces' list still fits [`MAX_MANIFEST_BYTES`].
 pub const MAX_RAW_BYTES: u64 = 32 << 30;
 /// The largest file of a manifest, envelope and all. It is the one thing that is read before anything is verified.

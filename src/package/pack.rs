@@ -1,13 +1,13 @@
 //! A folder becomes a package: the same content always gives the same bytes, on any number of cores.
 
-use std::io::{Read, Write};
+use std::io::Write;
 use std::path::Path;
 use std::thread::Scope;
 
 use aws_lc_rs::digest::{Context, SHA256};
 
 use super::entry::{Entry, Kind, bad_entry};
-use super::folder::Folder;
+use super::folder::{Folder, read_some};
 use super::header::{BLOCK, END_BYTES};
 use super::manifest::{Piece, check_ratio};
 use super::ordered::Ordered;
@@ -60,7 +60,7 @@ fn write_content(folder: &mut Folder, entry: &Entry, cutter: &mut Cutter<'_, imp
     let mut left = size;
     while left > 0 {
         let chunk = cutter.room(left)?;
-        let count = file.read(chunk).doing("reading", &path)?;
+        let count = read_some(&mut file, chunk).doing("reading", &path)?;
         if count == 0 {
             return Err(changed());
         }
@@ -68,7 +68,7 @@ fn write_content(folder: &mut Folder, entry: &Entry, cutter: &mut Cutter<'_, imp
         cutter.filled += count;
         left -= count as u64;
     }
-    if file.read(&mut [0]).doing("reading", &path)? != 0 {
+    if read_some(&mut file, &mut [0]).doing("reading", &path)? != 0 {
         return Err(changed());
     }
     cutter.write(&[0; BLOCK][..padding(size)])?;

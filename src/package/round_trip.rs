@@ -144,6 +144,7 @@ fn other_peoples_tools_open_it() {
         assert_eq!(tree::hash_folder(&into).unwrap(), packed.tree, "{tool}");
         ran.push(tool);
     }
+    println!("opened by {ran:?}");
     assert!(ran.contains(&"tar"), "no tar here");
 }
 
@@ -270,4 +271,27 @@ proptest! {
         let into = tempfile::tempdir().unwrap();
         unpack(&file_of(&bytes), &sealed(&manifest), into.path(), &mut |_| {}).unwrap_err();
     }
+}
+
+/// Row A5. Run with `--ignored`: it makes 400,000 files.
+#[test]
+#[ignore = "slow"]
+fn two_hundred_thousand_small_files_fit_time_and_memory() {
+    let memory = Path::new("/dev/shm");
+    let source = tempfile::tempdir_in(memory).unwrap();
+    for folder in 0..200 {
+        let folder = source.path().join(format!("folder-{folder}"));
+        std::fs::create_dir(&folder).unwrap();
+        for file in 0..1000 {
+            std::fs::write(folder.join(format!("file-{file}")), file.to_string()).unwrap();
+        }
+    }
+    let (package, manifest) = packed(1, source.path());
+    let into = tempfile::tempdir_in(memory).unwrap();
+    unpack(&package, &manifest, into.path(), &mut |_| {}).unwrap();
+    check_tree(into.path(), &manifest).unwrap();
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+    let peak: u64 = peak.trim().trim_end_matches(" kB").parse().unwrap();
+    assert!(peak < 128 << 10, "{peak} KiB at most");
 }

@@ -4,11 +4,10 @@
 //! `l`, MODE four octal digits (0755 for folders and executable files, 0644 for others, 0777 for links), and HASH the
 //! BLAKE3 of the content or of the link's target (`-` for folders). Names hold no line ends, so lines are unambiguous.
 
-use std::io::Read;
 use std::path::Path;
 
 use super::entry::{Entry, Kind};
-use super::folder::Folder;
+use super::folder::{Folder, read_some};
 use super::walk;
 use crate::model::error::IoContext;
 use crate::model::{Hash, Result};
@@ -53,7 +52,7 @@ pub fn hash_folder(folder: &Path) -> Result<Hash> {
         if let Kind::File { .. } = entry.kind {
             let mut file = folder.open_file(&entry.path)?;
             loop {
-                let count = file.read(&mut buffer).doing("reading", &folder.path_of(&entry.path))?;
+                let count = read_some(&mut file, &mut buffer).doing("reading", &folder.path_of(&entry.path))?;
                 if count == 0 {
                     break;
                 }

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use rustix::fs::{AtFlags, Dir, FileType, Mode};
+use rustix::io::retry_on_intr;
 
 use super::MAX_ENTRIES;
 use super::entry::{Entry, Kind, MAX_FILE_BYTES, bad_entry};
@@ -50,12 +51,13 @@ fn list_one(folder: &Folder, path: &str, found: &mut Vec<Entry>) -> Result<()> {
             return Err(bad_entry(&shown.to_string_lossy(), "has a name that is not UTF-8"));
         };
         let path = if path.is_empty() { text.to_owned() } else { format!("{path}/{text}") };
-        let stat =
-            rustix::fs::statat(&handle, name, AtFlags::SYMLINK_NOFOLLOW).doing("looking at", &place.join(text))?;
+        let stat = retry_on_intr(|| rustix::fs::statat(&handle, name, AtFlags::SYMLINK_NOFOLLOW))
+            .doing("looking at", &place.join(text))?;
         let target = match FileType::from_raw_mode(stat.st_mode) {
-            FileType::Symlink => {
-                Some(rustix::fs::readlinkat(&handle, name, Vec::new()).doing("reading the link", &place.join(text))?)
-            }
+            FileType::Symlink => Some(
+                retry_on_intr(|| rustix::fs::readlinkat(&handle, name, Vec::new()))
+                    .doing("reading the link", &place.join(text))?,
+            ),
             _ => None,
         };
         let kind = kind_of(&stat, target.as_deref()).map_err(|reason| bad_entry(&path, reason))?;

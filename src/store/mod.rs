@@ -8,6 +8,7 @@ pub mod document;
 mod fault;
 pub mod file;
 pub mod identity;
+pub mod installs;
 pub mod ledger;
 pub mod lock;
 pub mod log;
