@@ -1,7 +1,5 @@
 //! The peer's door: which invitations are looked at, what consent binds, who answers (rows A8–A10).
 
-use std::collections::BTreeMap;
-
 use super::intake::repeat;
 use super::node::Node;
 use crate::message::verified::open_notification;
@@ -116,8 +114,7 @@ impl Node {
         if !invitation.interface.platforms.accepts(&here) {
             lacking.push(format!("the role {} is not made for {here}", invitation.role));
         }
-        let environment: BTreeMap<String, String> = self.display.iter().cloned().collect();
-        lacking.extend(host::unmet(&invitation.interface.requires, self.state.root(), &environment));
+        lacking.extend(host::unmet(&invitation.interface.requires, self.state.root(), &self.display));
         lacking
     }
     /// Answers an invitation. What is accepted is all that may be delivered.

@@ -1,8 +1,8 @@
 //! One identity with its state directory, ready to work.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::model::event::Sink;
 use crate::model::{Address, Event, Key, Name, Party, Result, SessionId, Time};
@@ -35,8 +35,16 @@ pub struct Node {
     pub(super) poke: Poke,
     /// Where this node can be reached while it serves.
     pub(super) listening: Option<Address>,
+    /// The environment that supervisors get.
+    pub inherited: BTreeMap<String, String>,
+    /// `DISPLAY` and the like, for what a role requires.
+    pub display: BTreeMap<String, String>,
     /// Recipients that could not be reached: not before this time again, after so many failures.
     pub(super) back_off: Mutex<HashMap<Key, (Time, u32)>>,
+    /// Sendings under way, one for each session and recipient.
+    sending: Mutex<HashSet<(SessionId, Party, Key)>>,
+    /// Supervisors that were started and have not taken their locks yet.
+    expected: Mutex<HashMap<(SessionId, Party), Time>>,
 }
 
 /// What a node is made of beside its state directory.
@@ -45,6 +53,8 @@ pub struct Setting {
     pub sink: Sink,
     pub program: PathBuf,
     pub poke: Poke,
+    /// What supervisors get of this process's environment.
+    pub inherited: BTreeMap<String, String>,
 }
 
 impl Node {
@@ -70,7 +80,11 @@ impl Node {
             program: setting.program,
             poke: setting.poke,
             listening: None,
-            back_off: Mutex::new(HashMap::new()),
+            display: setting.inherited.iter().filter(|(name, _)| name.ends_with("DISPLAY")).map(|(name, value)| (name.clone(), value.clone())).collect(),
+            inherited: setting.inherited,
+            back_off: Mutex::default(),
+            sending: Mutex::default(),
+            expected: Mutex::default(),
             state,
         })
     }
@@ -94,6 +108,19 @@ impl Node {
             _ => address.clone(),
         }
     }
+    /// Says whether nobody else is sending that already.
+    pub(super) fn begin_sending(&self, session: SessionId, party: Party, to: Key) -> bool {
+        locked(&self.sending).insert((session, party, to))
+    }
+    pub(super) fn end_sending(&self, session: SessionId, party: Party, to: Key) {
+        locked(&self.sending).remove(&(session, party, to));
+    }
+    pub(super) fn expect_supervisor(&self, session: SessionId, party: Party, until: Time) {
+        locked(&self.expected).insert((session, party), until);
+    }
+    pub(super) fn supervisor_expected(&self, session: SessionId, party: Party) -> Time {
+        locked(&self.expected).get(&(session, party)).copied().unwrap_or_else(|| Time::from_unix_ms(0))
+    }
     pub(super) fn emit(&self, event: Event) {
         (self.sink)(event);
     }
@@ -103,6 +130,11 @@ impl Node {
     pub(super) fn poke(&self, session: SessionId, party: Party) {
         (self.poke)(session, party);
     }
+}
+
+/// A panic of another task leaves the collections here whole.
+pub(super) fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Runs something that blocks (the disk, a child) without holding up the other tasks.

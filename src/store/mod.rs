@@ -18,6 +18,7 @@ pub mod rights;
 pub mod secrets;
 pub mod seen;
 pub mod state;
+pub mod tree;
 
 pub use audit::Audit;
 pub use config::Config;

@@ -1,0 +1,117 @@
+//! Fetch, authenticate, install; and take away again (rows A13, A14, A19). What was accepted is all that may be delivered.
+
+use super::node::{Node, blocking};
+use super::part::Part;
+use crate::message::Failure;
+use crate::model::error::IoContext;
+use crate::model::{Code, Digest, Error, Event, Result};
+use crate::node::download::{PieceRef, download};
+use crate::package::VerifiedManifest;
+use crate::session::Outcome;
+use crate::store::packages::Packages;
+use crate::store::{installs, tree};
+
+impl Node {
+    /// Fetches and installs what was delivered; a refusal is a result, too.
+    ///
+    /// # Errors
+    /// What may pass later: the provider cannot be reached, the disk is full.
+    pub(super) async fn install(&self, part: &Part) -> Result<Outcome> {
+        match self.fetch_and_install(part).await {
+            Ok(text) => {
+                self.emit(Event::Step { session: part.session, party: part.party, text });
+                Ok(Outcome::Installed)
+            }
+            Err(error) if error.code.may_pass_later() => Err(error),
+            Err(error) => {
+                let failure = Failure { code: error.code, text: error.message, tail: None };
+                Ok(Outcome::InstallFailed { failure })
+            }
+        }
+    }
+
+    async fn fetch_and_install(&self, part: &Part) -> Result<String> {
+        let packages = Packages::of(&self.state);
+        let manifest = self.fetch_manifest(part).await?;
+        self.fetch_package(part, &manifest, &packages).await?;
+        let package = packages.open_package(&manifest.package.digest)?;
+        let root = self.install_root(part.session, &part.role);
+        let installed = blocking(|| installs::install(&root, part.delivery.generation, &package, &manifest, &mut |_| {}))?;
+        let what = if installed.already { "is installed already" } else { "installed" };
+        Ok(format!("{} {what}: {} entries in {}", part.role, manifest.entries, installed.folder.display()))
+    }
+
+    async fn fetch_manifest(&self, part: &Part) -> Result<VerifiedManifest> {
+        let (digest, provider) = (part.delivery.package.digest, &part.provider);
+        let bytes = match self.manifest(part.session, part.party, &digest)? {
+            Some(bytes) => bytes,
+            None => self.client.manifest(&self.reach(provider), digest, Some(part.session)).await?,
+        };
+        if Digest::of(&bytes) != part.delivery.manifest {
+            return Err(Error::new(Code::BadDigest, format!("the manifest has the digest {}, delivered was {}", Digest::of(&bytes).short(), part.delivery.manifest.short())));
+        }
+        let manifest = VerifiedManifest::open(&bytes, &provider.key)?;
+        check_accepted(part, &manifest)?;
+        self.put_manifest(part.session, part.party, &digest, &bytes)?;
+        Ok(manifest)
+    }
+
+    async fn fetch_package(&self, part: &Part, manifest: &VerifiedManifest, packages: &Packages) -> Result<()> {
+        let digest = manifest.package.digest;
+        if packages.open_package(&digest).is_ok() {
+            return Ok(());
+        }
+        let partial = packages.partial(&digest)?;
+        let pieces: Vec<_> = manifest.pieces.iter().map(|piece| PieceRef { offset: piece.offset, length: piece.length, hash: piece.hash }).collect();
+        let total = manifest.package.size;
+        let progress = |done| self.emit(Event::Download { digest, done, total });
+        let mut file = tree::open_read_write(&partial)?;
+        download(&self.client, &self.reach(&part.provider), digest, total, &pieces, &mut file, &progress).await?;
+        blocking(|| file.sync_all()).doing("writing", &partial)?;
+        packages.put_package(&partial, &digest)
+    }
+
+    /// Takes the software of a part away, and all files that went with it.
+    pub(super) fn uninstall(&self, part: &Part, keep_data: bool) -> Result<Outcome> {
+        let root = self.install_root(part.session, &part.role);
+        let removed = blocking(|| installs::remove(&root, keep_data, &self.state.installs()))?;
+        let packages = Packages::of(&self.state);
+        let digest = part.delivery.package.digest;
+        // A provider that takes part itself still serves it to the others.
+        if packages.readers(&digest)?.is_empty() {
+            packages.remove(&digest)?;
+        }
+        tree::remove(&self.places(part.session, part.party).folder)?;
+        let kept: Vec<_> = removed.kept.iter().map(|path| path.display().to_string()).collect();
+        let rest = if kept.is_empty() { "nothing is left".to_owned() } else { format!("kept: {}", kept.join(", ")) };
+        self.emit(Event::Step { session: part.session, party: part.party, text: format!("{} removed, {rest}", part.role) });
+        Ok(Outcome::Removed { kept })
+    }
+}
+
+/// A13: the manifest says what was accepted, of this session, for this role and machine.
+fn check_accepted(part: &Part, manifest: &VerifiedManifest) -> Result<()> {
+    let delivery = &part.delivery;
+    let identity = [
+        ("package", manifest.package.digest == delivery.package.digest && manifest.package.size == delivery.package.size),
+        ("session", manifest.session == Some(part.session)),
+        ("generation", manifest.generation == delivery.generation),
+    ];
+    if let Some((what, _)) = identity.iter().find(|(_, same)| !same) {
+        return Err(Error::new(Code::WrongSession, format!("the manifest is of another {what} than the delivery")));
+    }
+    let accepted = [
+        ("service", manifest.name == part.service.name && manifest.version == part.service.version),
+        ("definition", manifest.definition == part.service.definition),
+        ("options", manifest.options == part.options_digest()),
+        ("role", manifest.role == part.role),
+        ("permissions", manifest.terms.permissions == part.terms.permissions),
+        ("run section", manifest.terms.run == part.terms.run),
+        ("terms", manifest.terms == part.terms),
+    ];
+    match accepted.iter().find(|(_, same)| !same) {
+        None => Ok(()),
+        Some((what, _)) => Err(Error::new(Code::MoreThanAccepted, format!("the {what} of what was delivered differ from what was accepted"))
+            .hint("nothing was installed; ask the provider what it delivered")),
+    }
+}

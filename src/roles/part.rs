@@ -1,0 +1,122 @@
+//! A participant's part in a session, whichever role's machine it is in: what was agreed, and where its files are.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use super::node::Node;
+use crate::message::{Commitment, Delivery, ServiceId, body::options_digest};
+use crate::model::{Address, Code, Digest, Error, OptionName, Party, Result, RoleName, SessionId};
+use crate::service::option::Options;
+use crate::service::platform::Platform;
+use crate::service::template::Context;
+use crate::service::{RoleTerms, Roster};
+use crate::package::MAX_MANIFEST_BYTES;
+use crate::session::Machine;
+use crate::store::file;
+
+pub struct Part {
+    pub session: SessionId,
+    pub party: Party,
+    pub role: RoleName,
+    pub provider: Address,
+    pub service: ServiceId,
+    pub options: Options,
+    pub secret_options: BTreeMap<OptionName, Commitment>,
+    pub terms: RoleTerms,
+    pub delivery: Delivery,
+}
+
+impl Part {
+    /// # Errors
+    /// `wrong-state` where nothing was delivered.
+    pub fn of(machine: &Machine) -> Result<Self> {
+        let nothing = || Error::new(Code::WrongState, "nothing has been delivered yet").hint("`deployctl status` shows how far the session is");
+        match machine {
+            Machine::Initiator(initiator) => {
+                let active = initiator.active().ok_or_else(nothing)?;
+                let delivery = active.participation.delivery.clone().ok_or_else(nothing)?;
+                Ok(Self {
+                    session: delivery.session,
+                    party: Party::Initiator,
+                    role: active.request.role.clone(),
+                    provider: initiator.provider.clone(),
+                    service: active.request.service.clone(),
+                    options: active.request.options.clone(),
+                    secret_options: active.request.secret_options.clone(),
+                    terms: active.participation.terms.clone(),
+                    delivery,
+                })
+            }
+            Machine::Peer(peer) => Ok(Self {
+                session: peer.invitation.session,
+                party: Party::Peer,
+                role: peer.invitation.role.clone(),
+                provider: peer.provider.clone(),
+                service: peer.invitation.service.clone(),
+                options: peer.invitation.options.clone(),
+                secret_options: peer.invitation.secret_options.clone(),
+                terms: peer.participation.terms.clone(),
+                delivery: peer.participation.delivery.clone().ok_or_else(nothing)?,
+            }),
+            Machine::Provider(_) => Err(Error::new(Code::WrongState, "a provider has no software of the session")),
+        }
+    }
+    pub fn options_digest(&self) -> Digest {
+        options_digest(&self.options, &self.secret_options)
+    }
+    pub fn roster(&self) -> &Roster {
+        &self.delivery.roster
+    }
+    pub fn context<'a>(&'a self, platform: &'a Platform) -> Context<'a> {
+        Context {
+            options: &self.options,
+            session: self.session,
+            role: &self.role,
+            platform,
+            service_name: &self.service.name,
+            service_version: &self.service.version,
+            roster: Some(&self.delivery.roster),
+        }
+    }
+}
+
+/// Files of a part, apart from its installation: they go when it is removed.
+pub struct Places {
+    /// What the program gets: options, roster, secrets. Mode 0700.
+    pub folder: PathBuf,
+    /// The program's output.
+    pub output: PathBuf,
+    /// By which a supervisor's program is found again.
+    pub record: PathBuf,
+    /// What the supervisor itself said.
+    pub supervisor_log: PathBuf,
+}
+
+impl Node {
+    pub fn places(&self, session: SessionId, party: Party) -> Places {
+        let folder = self.state.run().join(format!("{session}.{party}"));
+        Places {
+            output: folder.join("output.log"),
+            record: folder.join("record.json"),
+            supervisor_log: folder.join("supervisor.log"),
+            folder,
+        }
+    }
+    /// The manifest of a package of a session, as its provider signed it. Kept with the session: the same package may be
+    /// delivered in another one under another manifest.
+    pub fn manifest(&self, session: SessionId, party: Party, digest: &Digest) -> Result<Option<Vec<u8>>> {
+        file::read_optional(&self.manifest_path(session, party, digest), MAX_MANIFEST_BYTES as u64)
+    }
+    pub(super) fn put_manifest(&self, session: SessionId, party: Party, digest: &Digest, bytes: &[u8]) -> Result<()> {
+        let path = self.manifest_path(session, party, digest);
+        file::create_dir_private(path.parent().unwrap_or(&path))?;
+        file::write_atomic(&path, bytes, file::PRIVATE)
+    }
+    fn manifest_path(&self, session: SessionId, party: Party, digest: &Digest) -> PathBuf {
+        self.state.party(session, party).join("manifests").join(format!("{digest}.json"))
+    }
+    /// Where a part's software is installed.
+    pub fn install_root(&self, session: SessionId, role: &RoleName) -> PathBuf {
+        self.state.install_root(session, role)
+    }
+}
