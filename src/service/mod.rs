@@ -1,6 +1,8 @@
 //! What a service is: `service.toml`, the interface made of it, options, roster, templates, tariff. Text in, types out.
 
+pub mod consent;
 pub mod definition;
+pub mod interface;
 pub mod option;
 pub mod parse;
 pub mod permission;
