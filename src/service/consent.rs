@@ -1,7 +1,8 @@
 //! What a person agrees to when taking a role, in plain sentences.
 
 use super::definition::{Permissions, Probe, Restart, RoleTerms, Run, Side};
-use super::permission::{Access, relative_path};
+use super::launch::relative_path;
+use super::permission::Access;
 use super::platform::{Platforms, Requirement};
 
 /// What a role would run and may touch, a sentence for each thing. The terms are rendered, as far as that is possible

@@ -3,6 +3,7 @@
 pub mod consent;
 pub mod definition;
 pub mod interface;
+pub mod launch;
 pub mod option;
 pub mod parse;
 pub mod permission;
