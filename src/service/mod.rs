@@ -1,6 +1,9 @@
 //! What a service is: `service.toml`, the interface made of it, options, roster, templates, tariff. Text in, types out.
 
+pub mod consent;
 pub mod definition;
+pub mod interface;
+pub mod launch;
 pub mod option;
 pub mod parse;
 pub mod permission;
@@ -14,4 +17,11 @@ pub mod template;
 pub mod usage;
 
 pub use definition::{Definition, Permissions, Role, RoleTerms, Run};
+pub use interface::Interface;
+pub use option::{OptionSpec, Options};
+pub use parse::{Finding, findings_to_error, parse};
+pub use platform::{Platform, Platforms};
+pub use requirement::Requirement;
 pub use roster::{Member, Roster};
+pub use tariff::{Statement, Tariff};
+pub use usage::Usage;

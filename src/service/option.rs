@@ -97,9 +97,9 @@ impl OptionSpec {
             Kind::Enum(choices) => return format!("one of {}", choices.join(", ")),
             Kind::Boolean => return "true or false".to_owned(),
             Kind::String => {
-                let length = format!("text of at most {} characters", self.text_limit());
+                let length = self.max_length.map(|_| format!(" of at most {} characters", self.text_limit()));
                 let pattern = self.pattern.as_ref().map(|pattern| format!(" that matches {pattern}"));
-                return length + &pattern.unwrap_or_default();
+                return format!("text{}{}", length.unwrap_or_default(), pattern.unwrap_or_default());
             }
             Kind::Integer => "a whole number",
             Kind::Number => "a number",

@@ -1,4 +1,4 @@
-//! What a permission's text means: `listen:PORT`, `connect:HOST:PORT`, `any`; a folder below `data/`.
+//! What a network permission's text means: `listen:PORT`, `connect:HOST:PORT`, `any`.
 
 use std::fmt;
 use std::net::Ipv6Addr;
@@ -6,9 +6,6 @@ use std::str::FromStr;
 
 use crate::model::error::{Error, Result};
 use crate::model::{Code, Host, serde_as_text};
-
-/// The program's own folder for what it writes.
-pub const DATA: &str = "data";
 
 /// One use of the network that a role may make.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -55,39 +52,14 @@ fn parse_port(text: &str) -> Option<u16> {
     text.bytes().all(|b| b.is_ascii_digit()).then(|| text.parse().ok()).flatten().filter(|port| *port > 0)
 }
 
-/// As of an address; a rendered `{{ roster.initiator.host }}` may be an IPv6 address without brackets.
-fn parse_host(text: &str) -> Option<Host> {
+/// `HOST:PORT` as of an address; a rendered `{{ roster.initiator.host }}` may be an IPv6 address without brackets.
+pub(super) fn parse_host(text: &str) -> Option<Host> {
     let (name, port) = text.rsplit_once(':')?;
     let port = parse_port(port)?;
     match name.parse::<Ipv6Addr>() {
         Ok(_) => Some(Host { name: name.to_owned(), port }),
         Err(_) => text.parse().ok(),
     }
-}
-
-/// A path below a folder, in parts that are names: neither absolute nor with `..`, `\` or control characters.
-///
-/// # Errors
-/// `bad-input` for any other.
-pub fn relative_path(text: &str) -> Result<Vec<&str>> {
-    let refuse = |why: &str| {
-        Error::new(Code::BadInput, format!("“{text}” cannot be a path here: {why}"))
-            .hint("write a path below the folder, like bin/chat")
-    };
-    if text.starts_with('/') {
-        return Err(refuse("it is absolute"));
-    }
-    if text.contains('\\') || text.chars().any(char::is_control) {
-        return Err(refuse("it holds a backslash or a control character"));
-    }
-    let parts: Vec<&str> = text.split('/').filter(|part| !matches!(*part, "" | ".")).collect();
-    if parts.contains(&"..") {
-        return Err(refuse("“..” leaves the folder"));
-    }
-    if parts.iter().any(|part| part.len() > 255) || text.len() > 1024 {
-        return Err(refuse("it is too long"));
-    }
-    Ok(parts)
 }
 
 #[cfg(test)]
@@ -122,15 +94,6 @@ mod tests {
             "Listen:1",
         ] {
             assert!(text.parse::<Access>().is_err(), "{text}");
-        }
-    }
-
-    #[test]
-    fn a_path_stays_below_its_folder() {
-        assert_eq!(relative_path("./a//b/").unwrap(), ["a", "b"]);
-        assert!(relative_path(".").unwrap().is_empty());
-        for text in ["/etc", "..", "a/../b", "a\\b", "a\nb", "a\u{0}", &"x".repeat(256)] {
-            assert!(relative_path(text).is_err(), "{text}");
         }
     }
 }

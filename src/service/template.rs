@@ -248,4 +248,26 @@ pub(super) mod tests {
         assert!(parse_file("a.j2", "{{ options.anything }}").is_ok());
         assert!(parse_file("a.j2", "x\n{{ }").unwrap_err().message.starts_with("a.j2:2: "));
     }
+
+    #[test]
+    fn the_templates_of_the_services_that_come_along_render() {
+        let mut scene = Scene::new();
+        scene.options = serde_json::from_value(json!({
+            "title": "Tea & <Scones>", "greeting": "Hello \"you\"", "colour": "red", "port": 8080, "text": "Hi", "repeat": 5
+        }))
+        .unwrap();
+        let rendered = |text: &str| render("x.j2", text, &scene.context()).unwrap();
+        let page = rendered(include_str!("../../fixtures/services/site/host/public/index.html.j2"));
+        assert!(page.contains("<title>Tea &amp; &lt;Scones&gt;</title>"), "{page}");
+        assert!(page.contains("held by ada, for bob, cy."), "{page}");
+        let session = rendered(include_str!("../../fixtures/services/site/host/public/session.json.j2"));
+        let session: serde_json::Value = serde_json::from_str(&session).unwrap();
+        assert_eq!(session["title"], "Tea & <Scones>");
+        assert_eq!(session["peers"], json!(["bob", "cy"]));
+        let site = rendered(include_str!("../../fixtures/services/site/watcher/site.json.j2"));
+        let site: serde_json::Value = serde_json::from_str(&site).unwrap();
+        assert_eq!(site, json!({"host": "ada.example", "port": 8080}));
+        let notice = rendered(include_str!("../../fixtures/services/notice/reader/notice.txt.j2"));
+        assert_eq!(notice, "Hi\nada, to bob, cy\n");
+    }
 }

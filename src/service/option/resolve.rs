@@ -111,7 +111,7 @@ fn fitting_text(spec: &OptionSpec, text: String) -> Result<OptionValue, String> 
         return Err("holds a NUL character".to_owned());
     }
     if u64::try_from(text.chars().count()).is_ok_and(|chars| chars > spec.text_limit()) {
-        return Err("is too long".to_owned());
+        return Err(format!("is longer than {} characters", spec.text_limit()));
     }
     match &spec.pattern {
         Some(pattern) if !pattern.matches(&text) => Err("does not match the pattern".to_owned()),

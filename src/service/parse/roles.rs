@@ -3,8 +3,9 @@
 use super::run;
 use super::walk::{Entry, Findings, Section};
 use crate::service::definition::{Build, Permissions, Role, RoleTerms, Side};
+use crate::service::launch::{relative_path, writable};
 use crate::service::option::OptionSpec;
-use crate::service::permission::{Access, DATA, relative_path};
+use crate::service::permission::Access;
 use crate::service::platform::{Platforms, Requirement};
 use crate::service::template::terms;
 
@@ -136,12 +137,8 @@ fn read_permissions(section: &Section<'_>, options: &[OptionSpec], findings: &mu
     let mut write = Vec::new();
     for item in section.listed("write", MAX_PERMISSIONS, findings) {
         let text = run::template(&item, options, findings);
-        match relative_path(&terms::outline(&text)) {
-            Ok(parts) if parts.first() == Some(&DATA) => {}
-            Ok(_) => {
-                item.wrong(findings, "only the data folder can be written", "write \"data/\" or a folder below it");
-            }
-            Err(why) => item.refused(findings, why),
+        if let Err(why) = writable(&terms::outline(&text)) {
+            item.refused(findings, why);
         }
         write.push(text);
     }

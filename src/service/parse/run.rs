@@ -3,14 +3,12 @@
 use std::collections::BTreeMap;
 
 use super::walk::{Entry, Findings, Section};
-use crate::model::Host;
 use crate::service::definition::{Probe, Ready, Restart, Run, Signal, Stop};
+use crate::service::launch;
 use crate::service::option::OptionSpec;
-use crate::service::permission::relative_path;
 use crate::service::template::terms;
 
 const MAX_ARGUMENTS: usize = 256;
-const VARIABLE_CHARS: usize = 128;
 
 /// How the role runs.
 pub(super) fn read(section: &Section<'_>, options: &[OptionSpec], findings: &mut Findings<'_>) -> Run {
@@ -23,11 +21,8 @@ pub(super) fn read(section: &Section<'_>, options: &[OptionSpec], findings: &mut
     let items = section.listed("command", MAX_ARGUMENTS, findings);
     let command: Vec<String> = items.iter().map(|item| template(item, options, findings)).collect();
     if let Some((item, program)) = items.first().zip(command.first()) {
-        if program.is_empty() {
-            item.wrong(findings, "it names no program", "write a program's name, or its path in the software");
-        } else if let Err(why) = relative_path(&terms::outline(program)) {
-            item.refused(findings, why);
-        }
+        let program = launch::program(&terms::outline(program)).map(drop);
+        program.unwrap_or_else(|why| item.refused(findings, why));
     }
     let words = [("never", Restart::Never), ("on-failure", Restart::OnFailure), ("always", Restart::Always)];
     Run {
@@ -70,7 +65,7 @@ fn read_ready(section: &Section<'_>, options: &[OptionSpec], findings: &mut Find
 
 fn read_tcp(entry: &Entry<'_>, options: &[OptionSpec], findings: &mut Findings<'_>) -> String {
     let text = template(entry, options, findings);
-    if let Err(why) = terms::outline(&text).parse::<Host>() {
+    if let Err(why) = launch::probe_address(&terms::outline(&text)) {
         entry.wrong(findings, format!("“{text}” is not HOST:PORT"), why.hint.unwrap_or_default());
     }
     text
@@ -78,12 +73,8 @@ fn read_tcp(entry: &Entry<'_>, options: &[OptionSpec], findings: &mut Findings<'
 
 fn read_file(entry: &Entry<'_>, options: &[OptionSpec], findings: &mut Findings<'_>) -> String {
     let text = template(entry, options, findings);
-    match relative_path(&terms::outline(&text)) {
-        Ok(parts) if parts.is_empty() => {
-            entry.wrong(findings, "it names no file", "write a file's name in the data folder, like \"ready\"");
-        }
-        Ok(_) => {}
-        Err(why) => entry.refused(findings, why),
+    if let Err(why) = launch::data_file(&terms::outline(&text)) {
+        entry.refused(findings, why);
     }
     text
 }
@@ -122,18 +113,8 @@ fn read_environment(
     let Some(environment) = section.section("environment", findings) else { return Default::default() };
     let mut variables = BTreeMap::new();
     for (name, entry) in environment.entries() {
-        let fits = !name.is_empty()
-            && name.len() <= VARIABLE_CHARS
-            && !name.starts_with(|c: char| c.is_ascii_digit())
-            && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
-        if !fits {
-            entry.wrong(
-                findings,
-                format!("“{name}” cannot be a variable"),
-                "write letters, digits and _, not beginning with a digit",
-            );
-        } else if name.starts_with("DEPLOYCTL_") {
-            entry.wrong(findings, "names that begin with DEPLOYCTL_ are set by deployctl", "choose another name");
+        if let Err(why) = launch::variable(name) {
+            entry.refused(findings, why);
         }
         variables.insert(name.to_owned(), template(&entry, options, findings));
     }

@@ -3,6 +3,8 @@
 //! Only expressions: no statements, no repetition, and filters whose results are bounded, because a participant
 //! renders these texts, and the consent screen shows them, before it has any reason to trust who wrote them.
 
+use std::cell::Cell;
+
 use minijinja::value::{Value, ValueKind};
 use minijinja::{Environment, ErrorKind, UndefinedBehavior, filters, tests as is};
 
@@ -10,33 +12,55 @@ use super::{Context, explain};
 use crate::model::Code;
 use crate::model::error::{Error, Result};
 use crate::service::definition::{Permissions, Probe, Ready, Run};
+use crate::service::launch;
 use crate::service::option::OptionSpec;
 use crate::service::permission::Access;
 use crate::service::suggest::did_you_mean;
 
-/// Characters of one text, before rendering.
+/// Bytes of one text, before rendering.
 pub const TEXT_BYTES: usize = 4096;
 /// Bytes of one text, rendered: what an operating system takes as one argument at least.
 pub const RENDERED_BYTES: usize = 64 * 1024;
+/// Bytes of all texts of one section, rendered.
+const SECTION_BYTES: usize = 1024 * 1024;
+/// Expressions of one section.
+const SECTION_EXPRESSIONS: usize = 500;
 /// Steps for one expression.
 const STEPS: u64 = 100_000;
 
-/// The run section as this participant runs it.
+/// The run section as this participant runs it; program, probe and variables keep to `launch`.
 ///
 /// # Errors
 /// `bad-definition` naming the key, the expression and what is wrong with it.
 pub fn render_run(run: &Run, context: &Context<'_>) -> Result<Run> {
-    map_run(run, &Renderer { context, keep_roster: false })
+    let mut run = map_run(run, &Renderer::new(context, false))?;
+    if let Some(program) = run.command.first() {
+        launch::program(program).map_err(|why| in_definition("run.command", why))?;
+    }
+    match run.ready.as_mut().map(|ready| &mut ready.probe) {
+        Some(Probe::Tcp(place)) => {
+            let host = launch::probe_address(place).map_err(|why| in_definition("run.ready.tcp", why))?;
+            *place = host.to_string();
+        }
+        Some(Probe::File(file)) => {
+            launch::data_file(file).map_err(|why| in_definition("run.ready.file", why))?;
+        }
+        _ => {}
+    }
+    Ok(run)
 }
 
-/// The permissions as this participant grants them; every one of them reads as an `Access`.
+/// The permissions as this participant grants them; every one of them reads as an `Access` or a folder below `data/`.
 ///
 /// # Errors
 /// `bad-definition` naming the key, the expression and what is wrong with it.
 pub fn render_permissions(permissions: &Permissions, context: &Context<'_>) -> Result<Permissions> {
-    let rendered = map_permissions(permissions, &Renderer { context, keep_roster: false })?;
+    let rendered = map_permissions(permissions, &Renderer::new(context, false))?;
     for access in &rendered.network {
-        access.parse::<Access>().map_err(|why| Error { code: Code::BadDefinition, ..why })?;
+        access.parse::<Access>().map_err(|why| in_definition("permissions.network", why))?;
+    }
+    for folder in &rendered.write {
+        launch::writable(folder).map_err(|why| in_definition("permissions.write", why))?;
     }
     Ok(rendered)
 }
@@ -46,7 +70,7 @@ pub fn render_permissions(permissions: &Permissions, context: &Context<'_>) -> R
 /// # Errors
 /// As `render_run`.
 pub fn preview_run(run: &Run, context: &Context<'_>) -> Result<Run> {
-    map_run(run, &Renderer { context, keep_roster: true })
+    map_run(run, &Renderer::new(context, true))
 }
 
 /// As `render_permissions`, for the consent screen: expressions that name the roster stay as they are written.
@@ -54,7 +78,11 @@ pub fn preview_run(run: &Run, context: &Context<'_>) -> Result<Run> {
 /// # Errors
 /// As `render_permissions`.
 pub fn preview_permissions(permissions: &Permissions, context: &Context<'_>) -> Result<Permissions> {
-    map_permissions(permissions, &Renderer { context, keep_roster: true })
+    map_permissions(permissions, &Renderer::new(context, true))
+}
+
+fn in_definition(key: &str, why: Error) -> Error {
+    Error { code: Code::BadDefinition, ..why }.while_doing(key)
 }
 
 fn map_run(run: &Run, renderer: &Renderer<'_>) -> Result<Run> {
@@ -67,10 +95,13 @@ fn map_run(run: &Run, renderer: &Renderer<'_>) -> Result<Run> {
         };
         Ok(Ready { probe, within: ready.within })
     });
-    let environment = run
-        .environment
-        .iter()
-        .map(|(name, text)| Ok((name.clone(), renderer.render(&format!("run.environment.{name}"), text)?)));
+    let environment = run.environment.iter().map(|(name, text)| {
+        launch::variable(name).map_err(|why| in_definition("run.environment", why))?;
+        Ok((name.clone(), renderer.render(&format!("run.environment.{name}"), text)?))
+    });
+    if run.command.is_empty() {
+        return Err(Error::new(Code::BadDefinition, "run.command: it is empty"));
+    }
     Ok(Run {
         command: renderer.render_all("run.command", &run.command)?,
         ready: ready.transpose()?,
@@ -87,50 +118,70 @@ fn map_permissions(permissions: &Permissions, renderer: &Renderer<'_>) -> Result
     })
 }
 
+/// Renders the texts of one section, which together may not cost more than `SECTION_BYTES` and `SECTION_EXPRESSIONS`.
 struct Renderer<'a> {
+    environment: Environment<'static>,
     context: &'a Context<'a>,
+    value: Value,
     keep_roster: bool,
+    expressions: Cell<usize>,
+    bytes: Cell<usize>,
 }
 
-impl Renderer<'_> {
+impl<'a> Renderer<'a> {
+    fn new(context: &'a Context<'a>, keep_roster: bool) -> Self {
+        let (expressions, bytes) = (Cell::new(0), Cell::new(0));
+        Self { environment: environment(), context, value: context.to_value(), keep_roster, expressions, bytes }
+    }
+
     fn render_all(&self, key: &str, texts: &[String]) -> Result<Vec<String>> {
         texts.iter().map(|text| self.render(key, text)).collect()
     }
 
     fn render(&self, key: &str, text: &str) -> Result<String> {
-        let refuse = |why: String| {
+        self.rendered(text).map_err(|why| {
             Error::new(Code::BadDefinition, format!("{key}: {why}"))
                 .hint("this is the service's definition, which its provider can mend")
-        };
-        let environment = environment();
+        })
+    }
+
+    fn rendered(&self, text: &str) -> Result<String, String> {
         let mut rendered = String::new();
-        for part in parts(text).map_err(refuse)? {
+        for part in parts(text)? {
             match part {
                 Part::Words(words) => rendered.push_str(words),
                 Part::Expression { whole, inner } => {
-                    let evaluated = self.evaluate(&environment, inner, whole);
-                    rendered.push_str(&evaluated.map_err(|why| refuse(format!("{whole}: {why}")))?);
+                    let value = self.evaluated(inner, whole).map_err(|why| format!("{whole}: {why}"))?;
+                    rendered.push_str(&value);
                 }
             }
             if rendered.len() > RENDERED_BYTES {
-                return Err(refuse(format!("it becomes longer than {RENDERED_BYTES} bytes")));
+                return Err(format!("it becomes longer than {RENDERED_BYTES} bytes"));
             }
         }
+        self.bytes.set(self.bytes.get() + rendered.len() + 1);
+        if self.bytes.get() > SECTION_BYTES {
+            return Err("the section becomes too long".to_owned());
+        }
         match rendered.contains('\0') {
-            true => Err(refuse("it becomes a text with a NUL character".to_owned())),
+            true => Err("it becomes a text with a NUL character".to_owned()),
             false => Ok(rendered),
         }
     }
 
-    fn evaluate(&self, environment: &Environment<'_>, inner: &str, whole: &str) -> Result<String, String> {
-        let expression = environment.compile_expression(inner).map_err(|why| explain(&why))?;
+    fn evaluated(&self, inner: &str, whole: &str) -> Result<String, String> {
+        self.expressions.set(self.expressions.get() + 1);
+        if self.expressions.get() > SECTION_EXPRESSIONS {
+            return Err("there are too many expressions in this section".to_owned());
+        }
+        let expression = self.environment.compile_expression(inner).map_err(|why| explain(&why))?;
         if self.context.roster.is_none() && expression.undeclared_variables(false).contains("roster") {
             return match self.keep_roster {
                 true => Ok(whole.to_owned()),
                 false => Err("the roster is not known yet".to_owned()),
             };
         }
-        let value = expression.eval(self.context.to_value()).map_err(|why| explain(&why))?;
+        let value = expression.eval(self.value.clone()).map_err(|why| explain(&why))?;
         match value.kind() {
             ValueKind::Undefined => Err(format!("“{}” is undefined", inner.trim())),
             ValueKind::Bool => Ok(value.is_true().to_string()),

@@ -10,7 +10,7 @@ fn run(command: &[&str]) -> Run {
 
 fn rendered(text: &str) -> Result<String> {
     let scene = Scene::new();
-    render_run(&run(&[text]), &scene.context()).map(|mut run| run.command.remove(0))
+    render_run(&run(&["sh", text]), &scene.context()).map(|mut run| run.command.remove(1))
 }
 
 #[test]
@@ -102,8 +102,8 @@ fn before_the_roster_is_known_what_names_it_stays_as_written() {
     assert!(render_permissions(&permissions, &context).unwrap_err().message.contains("not known yet"));
     let rendered = render_permissions(&permissions, &scene.context()).unwrap();
     assert_eq!(rendered.network, ["connect:ada.example:8080", "listen:8080"]);
-    let preview = preview_run(&run(&["{{ roster.peers[0].name }} {{ role }}"]), &context).unwrap();
-    assert_eq!(preview.command, ["{{ roster.peers[0].name }} host"]);
+    let preview = preview_run(&run(&["sh", "{{ roster.peers[0].name }} {{ role }}"]), &context).unwrap();
+    assert_eq!(preview.command[1..], ["{{ roster.peers[0].name }} host"]);
     assert!(preview_run(&run(&["{{ options.prot }}"]), &context).is_err());
 }
 
@@ -135,4 +135,38 @@ fn mistakes_are_found_before_anything_is_known() {
 #[test]
 fn the_outline_shows_the_form_without_values() {
     assert_eq!(outline("connect:{{ roster.initiator.host }}:{{ options.port }}"), "connect:1:1");
+}
+
+#[test]
+fn what_options_make_of_a_text_keeps_to_its_form_too() {
+    let mut scene = Scene::new();
+    scene.options = serde_json::from_value(json!({"evil": "../../etc/passwd", "host": "fe80::1"})).unwrap();
+    let refused = |run: serde_json::Value| {
+        let run: Run = serde_json::from_value(run).unwrap();
+        assert_eq!(render_run(&run, &scene.context()).unwrap_err().code, Code::BadDefinition, "{run:?}");
+    };
+    refused(json!({"command": []}));
+    refused(json!({"command": ["{{ options.evil }}"]}));
+    refused(json!({"command": ["/bin/sh"]}));
+    refused(json!({"command": ["sh"], "ready": {"file": "{{ options.evil }}"}}));
+    refused(json!({"command": ["sh"], "ready": {"tcp": "{{ options.evil }}"}}));
+    refused(json!({"command": ["sh"], "environment": {"DEPLOYCTL_DATA": "x"}}));
+    refused(json!({"command": ["sh"], "environment": {"A=B": "x"}}));
+    for write in ["/etc", "{{ options.evil }}", "data/../.."] {
+        let permissions = Permissions { network: vec![], write: vec![write.into()] };
+        assert!(render_permissions(&permissions, &scene.context()).is_err(), "{write}");
+    }
+    let run: Run =
+        serde_json::from_value(json!({"command": ["sh"], "ready": {"tcp": "{{ options.host }}:80"}})).unwrap();
+    assert_eq!(render_run(&run, &scene.context()).unwrap().ready.unwrap().probe, Probe::Tcp("[fe80::1]:80".into()));
+}
+
+#[test]
+fn a_section_cannot_cost_more_than_its_share() {
+    let scene = Scene::new();
+    let many = Permissions { network: vec!["listen:{{ options.port }}".into(); 501], write: vec![] };
+    assert!(render_permissions(&many, &scene.context()).unwrap_err().message.contains("too many"));
+    let long = "x".repeat(TEXT_BYTES);
+    let long = run(&vec![long.as_str(); 300]);
+    assert!(preview_run(&long, &scene.context()).unwrap_err().message.contains("too long"));
 }
