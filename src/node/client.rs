@@ -152,6 +152,11 @@ impl Client {
         self.keep(to, begun.link);
         Ok((status, body))
     }
+    /// How many connections are kept.
+    #[cfg(test)]
+    pub(super) fn kept(&self) -> usize {
+        self.pool().len()
+    }
     fn pool(&self) -> MutexGuard<'_, Pool> {
         self.pool.lock().unwrap_or_else(PoisonError::into_inner)
     }

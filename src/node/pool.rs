@@ -42,6 +42,10 @@ impl Pool {
         }
         self.0.push_back(Kept { to: to.clone(), link, since: Instant::now() });
     }
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        self.0.len()
+    }
     /// Drops those that the other side closed or that lay too long.
     fn clear(&mut self) {
         self.0.retain(|kept| !kept.link.is_closed() && kept.since.elapsed() < POOL_IDLE);

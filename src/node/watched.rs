@@ -139,3 +139,45 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
         Pin::new(&mut self.inner).poll_shutdown(cx)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_reader_that_takes_nothing_is_cut_and_one_that_takes_a_little_is_not() {
+        let (ours, mut theirs) = duplex(10);
+        let mut ours = Watched::new(ours, Phase::handshake());
+        ours.stall = Patience::new(Duration::from_millis(200));
+        let slow = async {
+            for _ in 0..4 {
+                sleep(Duration::from_millis(80)).await;
+                theirs.read_exact(&mut [0; 10]).await.unwrap();
+            }
+        };
+        let (written, ()) = tokio::join!(ours.write_all(&[1; 50]), slow);
+        written.unwrap();
+        assert_eq!(ours.write_all(&[1; 50]).await.unwrap_err().kind(), io::ErrorKind::TimedOut);
+    }
+
+    #[tokio::test]
+    async fn a_header_has_its_time_and_a_pause_between_requests_is_none_of_it() {
+        let (ours, mut theirs) = duplex(10);
+        let phase = Phase::handshake();
+        let mut ours = Watched::new(ours, Arc::clone(&phase));
+        ours.header = Patience::new(Duration::from_millis(50));
+        let mut byte = [0; 1];
+        for _ in 0..2 {
+            phase.idle();
+            let late = async {
+                sleep(Duration::from_millis(100)).await;
+                theirs.write_all(b"G").await.unwrap();
+            };
+            let (read, ()) = tokio::join!(ours.read(&mut byte), late);
+            assert_eq!(read.unwrap(), 1);
+            assert_eq!(ours.read(&mut byte).await.unwrap_err().kind(), io::ErrorKind::TimedOut);
+        }
+    }
+}

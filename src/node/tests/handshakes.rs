@@ -1,12 +1,13 @@
 use std::io::Write;
 use std::process::Stdio;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rustls::pki_types::ServerName;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::process::Command;
+use tokio::time::Instant;
 use tokio_rustls::TlsConnector;
 
 use super::support::{Recorder, Running, client, host, identity, posted, read_to_end};
