@@ -1,0 +1,195 @@
+//! The client: asks other nodes, each over connections that have proved that node's key.
+
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::body::Incoming;
+use hyper::header::{CONTENT_TYPE, HOST, HeaderValue, RANGE};
+use hyper::{Method, Request, Response, StatusCode};
+use tokio::time::timeout;
+
+use super::body::read_answer;
+use super::connect::{broken, connect, host_of};
+use super::identity::NodeIdentity;
+use super::limits::{ANSWER_BYTES, INBOX_BYTES, INBOX_MARGIN, INBOX_WAIT, MANIFEST_BYTES, PROBLEM_BYTES, REQUEST};
+use super::pool::{Link, Pool};
+use super::problem;
+use super::range::ByteRange;
+use super::wire::{InboxBatch, Posted, from_json};
+use crate::model::{Address, Code, Digest, Error, Result};
+
+/// Asks other nodes in the name of one identity. Must be used within a tokio runtime; any number of calls may run at
+/// once. Requests can be sent again without harm, and are, once, where a kept connection turns out to be gone.
+pub struct Client {
+    identity: Arc<NodeIdentity>,
+    pool: Mutex<Pool>,
+}
+
+/// What a node answered to a message.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PostAnswer {
+    Reply(Posted),
+    /// Taken, with nothing to say yet.
+    Accepted,
+}
+
+/// One request as it can be sent several times.
+struct Ask {
+    method: Method,
+    path: String,
+    range: Option<ByteRange>,
+    body: Bytes,
+    /// From the call to the end of the answer.
+    within: Duration,
+    /// Bytes of the answer.
+    limit: usize,
+}
+
+impl Ask {
+    fn get(path: String, limit: usize) -> Self {
+        Self { method: Method::GET, path, range: None, body: Bytes::new(), within: REQUEST, limit }
+    }
+}
+
+/// An answer whose body is still to come, and the connection that it comes over.
+pub(super) struct Begun {
+    pub(super) response: Response<Incoming>,
+    pub(super) link: Link,
+}
+
+impl Client {
+    pub fn new(identity: Arc<NodeIdentity>) -> Self {
+        Self { identity, pool: Mutex::default() }
+    }
+
+    /// Sends a message (`POST /v1/messages`), within 30 s.
+    ///
+    /// # Errors
+    /// What the node refused with; else `unreachable`, `timed-out`, `wrong-key`, `too-large`, `bad-message`.
+    pub async fn post(&self, to: &Address, posted: &Posted) -> Result<PostAnswer> {
+        let body = posted.to_json().into();
+        let ask = Ask { method: Method::POST, body, ..Ask::get("/v1/messages".to_owned(), ANSWER_BYTES) };
+        match self.ask(to, ask).await? {
+            (StatusCode::ACCEPTED, _) => Ok(PostAnswer::Accepted),
+            (_, body) => Ok(PostAnswer::Reply(parse(to, &body, "a message")?)),
+        }
+    }
+    /// Polls for messages beyond `after`; the node answers within `wait` (at most 60 s), empty where none came.
+    ///
+    /// # Errors
+    /// As [`Client::post`].
+    pub async fn inbox(&self, from: &Address, after: u64, wait: Duration) -> Result<InboxBatch> {
+        let wait = wait.min(INBOX_WAIT);
+        let path = format!("/v1/inbox?after={after}&wait={}", wait.as_secs());
+        let ask = Ask { within: wait + INBOX_MARGIN, ..Ask::get(path, INBOX_BYTES) };
+        parse(from, &self.ask(from, ask).await?.1, "an inbox")
+    }
+    /// A package's manifest: the envelope's bytes as they came, not verified.
+    ///
+    /// # Errors
+    /// As [`Client::post`].
+    pub async fn manifest(&self, at: &Address, digest: Digest) -> Result<Vec<u8>> {
+        let ask = Ask::get(format!("/v1/packages/{digest}/manifest"), MANIFEST_BYTES);
+        Ok(self.ask(at, ask).await?.1)
+    }
+    /// What a node says of itself.
+    ///
+    /// # Errors
+    /// As [`Client::post`].
+    pub async fn node(&self, at: &Address) -> Result<serde_json::Value> {
+        parse(at, &self.ask(at, Ask::get("/v1/node".to_owned(), ANSWER_BYTES)).await?.1, "a node's description")
+    }
+
+    /// The beginning of the answer to a ranged request for a package; the time of its body is the caller's to bound.
+    pub(super) async fn package(&self, at: &Address, digest: Digest, range: ByteRange) -> Result<Begun> {
+        let ask = Ask { range: Some(range), ..Ask::get(format!("/v1/packages/{digest}"), PROBLEM_BYTES) };
+        let begun = timeout(ask.within, self.begin(at, &ask)).await.map_err(|_| late(at, ask.within))??;
+        if begun.response.status() == StatusCode::PARTIAL_CONTENT {
+            return Ok(begun);
+        }
+        let (status, body) =
+            timeout(ask.within, self.finish(at, begun, ask.limit)).await.map_err(|_| late(at, ask.within))??;
+        Err(if status.is_success() {
+            Error::new(Code::Refused, format!("{} does not answer with ranges", problem::named(at)))
+        } else {
+            problem::to_error(at, status, &body)
+        })
+    }
+    /// Keeps a connection whose answer was read to its end.
+    pub(super) fn keep(&self, to: &Address, link: Link) {
+        self.pool().keep(to, link);
+    }
+
+    /// The whole answer, where it is a success.
+    async fn ask(&self, to: &Address, ask: Ask) -> Result<(StatusCode, Vec<u8>)> {
+        let exchange = async {
+            let begun = self.begin(to, &ask).await?;
+            let limit = if begun.response.status().is_success() { ask.limit } else { PROBLEM_BYTES };
+            self.finish(to, begun, limit).await
+        };
+        let (status, body) = timeout(ask.within, exchange).await.map_err(|_| late(to, ask.within))??;
+        if status.is_success() { Ok((status, body)) } else { Err(problem::to_error(to, status, &body)) }
+    }
+    /// Sends over a kept connection, or a fresh one where there is none or it is gone.
+    async fn begin(&self, to: &Address, ask: &Ask) -> Result<Begun> {
+        let kept = self.pool().take(to);
+        if let Some(mut link) = kept
+            && let Ok(response) = send(&mut link, to, ask).await
+        {
+            return Ok(Begun { response, link });
+        }
+        let mut link = connect(&self.identity, to).await?;
+        let response = send(&mut link, to, ask).await?;
+        Ok(Begun { response, link })
+    }
+    async fn finish(&self, to: &Address, begun: Begun, limit: usize) -> Result<(StatusCode, Vec<u8>)> {
+        let status = begun.response.status();
+        let body = read_answer(begun.response.into_body(), limit).await;
+        let body = body.map_err(|error| error.while_doing(format!("reading the answer of {}", problem::named(to))))?;
+        self.keep(to, begun.link);
+        Ok((status, body))
+    }
+    /// How many connections are kept.
+    #[cfg(test)]
+    pub(super) fn kept(&self) -> usize {
+        self.pool().len()
+    }
+    fn pool(&self) -> MutexGuard<'_, Pool> {
+        self.pool.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+impl fmt::Debug for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Client({})", self.identity.key())
+    }
+}
+
+async fn send(link: &mut Link, to: &Address, ask: &Ask) -> Result<Response<Incoming>> {
+    let internal = |why: String| Error::new(Code::Internal, format!("making a request: {why}"));
+    let mut request = Request::new(Full::new(ask.body.clone()));
+    *request.method_mut() = ask.method.clone();
+    *request.uri_mut() = ask.path.parse().map_err(|why| internal(format!("{why}")))?;
+    let headers = request.headers_mut();
+    let host = HeaderValue::try_from(host_of(to)?.to_string()).map_err(|why| internal(why.to_string()))?;
+    headers.insert(HOST, host);
+    if ask.method == Method::POST {
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    }
+    if let Some(range) = ask.range {
+        headers.insert(RANGE, HeaderValue::try_from(range.asked()).map_err(|why| internal(why.to_string()))?);
+    }
+    link.ready().await.map_err(|why| broken(to, &why))?;
+    link.send_request(request).await.map_err(|why| broken(to, &why))
+}
+
+fn parse<T: serde::de::DeserializeOwned>(from: &Address, body: &[u8], what: &str) -> Result<T> {
+    from_json(body, what).map_err(|error| error.while_doing(format!("the answer of {}", problem::named(from))))
+}
+
+fn late(to: &Address, within: Duration) -> Error {
+    Error::new(Code::TimedOut, format!("{} did not answer within {} s", problem::named(to), within.as_secs()))
+        .hint("the node may be overloaded or the network cut; try again")
+}

@@ -1,0 +1,87 @@
+//! From an address to a connection whose other end has proved to hold that address's key.
+
+use std::error::Error as StdError;
+use std::io;
+
+use hyper::client::conn::http1;
+use hyper_util::rt::TokioIo;
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+use tokio_rustls::TlsConnector;
+
+use super::identity::NodeIdentity;
+use super::limits::{CONNECT, CONNECTION_BUFFER_BYTES};
+use super::pool::Link;
+use super::{problem, tls};
+use crate::model::{Address, Code, Error, Host, Result};
+
+/// Connects, shakes hands, and hands the connection to a task of its own, which ends when the link is dropped.
+///
+/// # Errors
+/// `wrong-key` where another key answers, `unreachable`, `timed-out`.
+pub(super) async fn connect(identity: &NodeIdentity, to: &Address) -> Result<Link> {
+    let host = host_of(to)?;
+    let late = |_| {
+        let why = format!("could not connect to {} within {} s", problem::named(to), CONNECT.as_secs());
+        Error::new(Code::TimedOut, why).hint("check the address, and that a firewall lets the port through")
+    };
+    timeout(CONNECT, shake_hands(identity, to, host)).await.map_err(late)?
+}
+
+/// Where a node listens.
+///
+/// # Errors
+/// `unreachable` where it listens nowhere.
+pub(super) fn host_of(to: &Address) -> Result<&Host> {
+    to.host.as_ref().ok_or_else(|| {
+        Error::new(Code::Unreachable, format!("{} listens nowhere", problem::named(to)))
+            .hint("its address has no HOST:PORT: it fetches its messages itself, from nodes that listen")
+    })
+}
+
+async fn shake_hands(identity: &NodeIdentity, to: &Address, host: &Host) -> Result<Link> {
+    let connector = TlsConnector::from(tls::client_config(identity, to.key)?);
+    let tcp = TcpStream::connect((host.name.as_str(), host.port)).await.map_err(|why| no_connection(to, &why))?;
+    tcp.set_nodelay(true).map_err(|why| no_connection(to, &why))?;
+    let stream = connector.connect(tls::server_name(), tcp).await.map_err(|why| no_handshake(to, &why))?;
+    let (link, connection) = http1::Builder::new()
+        .max_buf_size(CONNECTION_BUFFER_BYTES)
+        .handshake(TokioIo::new(stream))
+        .await
+        .map_err(|why| broken(to, &why))?;
+    // What goes wrong with it, the request in flight gets to know.
+    tokio::spawn(connection);
+    Ok(link)
+}
+
+fn no_connection(to: &Address, why: &io::Error) -> Error {
+    let hint = match why.kind() {
+        io::ErrorKind::ConnectionRefused => "nothing listens there: is `deployctl serve` running, and the port right?",
+        io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable => "check this machine's network",
+        _ => "check the host's name and the network",
+    };
+    Error::new(Code::Unreachable, format!("could not connect to {}: {why}", problem::named(to))).hint(hint)
+}
+
+fn no_handshake(to: &Address, why: &io::Error) -> Error {
+    if let Some(other) = tls::other_key(why) {
+        let message = format!(
+            "{} is another node than its address says: expected the key {}, saw {}",
+            problem::named(to),
+            other.expected,
+            other.seen
+        );
+        return Error::new(Code::WrongKey, message).hint(
+            "somebody else answers there, or the node has a new identity: ask its owner for the address, and trust it only then",
+        );
+    }
+    Error::new(Code::Unreachable, format!("the TLS handshake with {} failed: {why}", problem::named(to)))
+        .hint("something else than a deployctl node may be listening there")
+}
+
+/// A connection that broke in mid-request, or an answer that is no HTTP.
+pub(super) fn broken(to: &Address, why: &hyper::Error) -> Error {
+    let cause = StdError::source(why).map_or_else(String::new, |cause| format!(" ({cause})"));
+    Error::new(Code::Unreachable, format!("the connection to {} broke: {why}{cause}", problem::named(to)))
+        .hint("the node may be stopping or out of room; try again in a moment")
+}
