@@ -19,7 +19,7 @@ use super::pool::{Link, Pool};
 use super::problem;
 use super::range::ByteRange;
 use super::wire::{InboxBatch, Posted, from_json};
-use crate::model::{Address, Code, Digest, Error, Result};
+use crate::model::{Address, Code, Digest, Error, Result, SessionId};
 
 /// Asks other nodes in the name of one identity. Must be used within a tokio runtime; any number of calls may run at
 /// once. Requests can be sent again without harm, and are, once, where a kept connection turns out to be gone.
@@ -91,8 +91,9 @@ impl Client {
     ///
     /// # Errors
     /// As [`Client::post`].
-    pub async fn manifest(&self, at: &Address, digest: Digest) -> Result<Vec<u8>> {
-        let ask = Ask::get(format!("/v1/packages/{digest}/manifest"), MANIFEST_BYTES);
+    pub async fn manifest(&self, at: &Address, digest: Digest, session: Option<SessionId>) -> Result<Vec<u8>> {
+        let query = session.map(|session| format!("?session={session}")).unwrap_or_default();
+        let ask = Ask::get(format!("/v1/packages/{digest}/manifest{query}"), MANIFEST_BYTES);
         Ok(self.ask(at, ask).await?.1)
     }
     /// What a node says of itself.

@@ -6,7 +6,7 @@ use std::pin::Pin;
 use std::time::Duration;
 
 use super::wire::{InboxBatch, Posted};
-use crate::model::{Digest, Error, Key, Result};
+use crate::model::{Digest, Error, Key, Result, SessionId};
 
 /// An answer on its way.
 pub type Answering<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -33,7 +33,8 @@ pub enum Answer {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Part {
     Package,
-    Manifest,
+    /// As it was signed for this session; where none is named, for one that the caller takes part in.
+    Manifest(Option<SessionId>),
 }
 
 /// An opened file and how many bytes of it are to be served, from its beginning.

@@ -27,4 +27,4 @@ pub use download::{PieceRef, download};
 pub use handler::{Answer, Answering, Caller, Handler, Part, Stored};
 pub use identity::{NodeIdentity, generate, public_key_of_certificate};
 pub use server::Server;
-pub use wire::{InboxBatch, Posted, Secret, Secrets};
+pub use wire::{InboxBatch, Posted};

@@ -19,7 +19,7 @@ use super::problem;
 use super::range::{self, ByteRange};
 use super::watched::Phase;
 use super::wire::{InboxBatch, Posted};
-use crate::model::{Code, Digest, Error, Result};
+use crate::model::{Code, Digest, Error, Result, SessionId};
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 const GZIP: HeaderValue = HeaderValue::from_static("application/gzip");
@@ -91,7 +91,7 @@ impl Routes {
             (&Method::GET, "/v1/inbox") => self.inbox(caller, request.uri().query().unwrap_or("")).await,
             (&Method::GET, "/v1/node") => Ok(json(self.handler.node(caller).await?.to_string())),
             (&Method::GET | &Method::HEAD, path) if path.starts_with("/v1/packages/") => {
-                self.package(caller, path, request.headers()).await
+                self.package(caller, path, request.uri().query().unwrap_or(""), request.headers()).await
             }
             (method, path) => Err(no_such(method, path)),
         }
@@ -116,11 +116,11 @@ impl Routes {
         Ok(json(serde_json::to_vec(&batch).expect("strings and lists serialize")))
     }
 
-    async fn package(&self, caller: Caller, path: &str, headers: &HeaderMap) -> Answered {
+    async fn package(&self, caller: Caller, path: &str, query: &str, headers: &HeaderMap) -> Answered {
         let rest = path.strip_prefix("/v1/packages/").unwrap_or_default();
         let (digest, part) = match rest.split_once('/') {
             None => (rest, Part::Package),
-            Some((digest, "manifest")) => (digest, Part::Manifest),
+            Some((digest, "manifest")) => (digest, Part::Manifest(session_query(query).map_err(Refusal::ours)?)),
             Some(_) => return Err(no_such(&Method::GET, path)),
         };
         let digest = digest.parse::<Digest>().map_err(Refusal::ours)?;
@@ -156,6 +156,11 @@ async fn read_or_refuse(read: Result<Vec<u8>>, body: Incoming, expects: bool) ->
     }
 }
 
+/// `session` of a manifest's query.
+fn session_query(query: &str) -> Result<Option<SessionId>> {
+    query.split('&').find_map(|pair| pair.strip_prefix("session=")).map(str::parse).transpose()
+}
+
 /// `after` and `wait` (seconds) of a poll; both may be left out, and unknown ones are ignored.
 fn inbox_query(query: &str) -> Result<(u64, Duration)> {
     let (mut after, mut wait) = (None, None);
@@ -177,7 +182,7 @@ fn inbox_query(query: &str) -> Result<(u64, Duration)> {
 fn file(stored: Stored, digest: Digest, part: Part, headers: &HeaderMap) -> Answered {
     let (media_type, tag) = match part {
         Part::Package => (GZIP, format!("\"{digest}\"")),
-        Part::Manifest => (JSON, format!("\"{digest}.manifest\"")),
+        Part::Manifest(_) => (JSON, format!("\"{digest}.manifest\"")),
     };
     let range = asked_range(headers, &tag, stored.length)
         .map_err(|error| Refusal::ours(error).with_status(StatusCode::RANGE_NOT_SATISFIABLE))?;

@@ -1,98 +1,21 @@
 //! What travels in the bodies: an envelope with the secrets beside it, and an inbox's batch. JSON.
 
 use std::collections::BTreeMap;
-use std::collections::btree_map::{self, Entry};
+use std::collections::btree_map::Entry;
 use std::fmt;
 
 use serde::de::{self, DeserializeOwned, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 
 use super::limits::JSON_DEPTH;
-use crate::message::Envelope;
+use crate::message::{Envelope, Secret, Secrets};
 use crate::model::{Code, Error, Result};
-
-/// A value that a signed payload only commits to, and the salt of that commitment. Cannot be printed.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Secret {
-    #[serde(with = "base64")]
-    pub value: Vec<u8>,
-    #[serde(with = "base64")]
-    pub salt: Vec<u8>,
-}
-impl fmt::Debug for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Secret")
-    }
-}
-
-/// The secrets that travel beside an envelope, by name. A name that comes twice is refused.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
-#[serde(transparent)]
-pub struct Secrets(BTreeMap<String, Secret>);
-
-impl Secrets {
-    pub fn insert(&mut self, name: impl Into<String>, secret: Secret) {
-        self.0.insert(name.into(), secret);
-    }
-    pub fn named(&self, name: &str) -> Option<&Secret> {
-        self.0.get(name)
-    }
-    pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-    pub fn iter(&self) -> btree_map::Iter<'_, String, Secret> {
-        self.0.iter()
-    }
-}
-impl<'a> IntoIterator for &'a Secrets {
-    type Item = (&'a String, &'a Secret);
-    type IntoIter = btree_map::Iter<'a, String, Secret>;
-    fn into_iter(self) -> Self::IntoIter {
-        self.iter()
-    }
-}
-impl IntoIterator for Secrets {
-    type Item = (String, Secret);
-    type IntoIter = btree_map::IntoIter<String, Secret>;
-    fn into_iter(self) -> Self::IntoIter {
-        self.0.into_iter()
-    }
-}
-impl FromIterator<(String, Secret)> for Secrets {
-    fn from_iter<I: IntoIterator<Item = (String, Secret)>>(secrets: I) -> Self {
-        Self(secrets.into_iter().collect())
-    }
-}
-impl<'de> Deserialize<'de> for Secrets {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Once;
-        impl<'de> Visitor<'de> for Once {
-            type Value = Secrets;
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("secrets by name")
-            }
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Secrets, A::Error> {
-                let mut secrets = BTreeMap::new();
-                while let Some((name, secret)) = map.next_entry::<String, Secret>()? {
-                    match secrets.entry(name) {
-                        Entry::Vacant(vacant) => vacant.insert(secret),
-                        Entry::Occupied(taken) => {
-                            return Err(de::Error::custom(format!("the secret “{}” comes twice", taken.key())));
-                        }
-                    };
-                }
-                Ok(Secrets(secrets))
-            }
-        }
-        deserializer.deserialize_map(Once)
-    }
-}
 
 /// An envelope and the secrets beside it: the body of `POST /v1/messages` and of its answer.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Posted {
     pub envelope: Envelope,
-    #[serde(default, skip_serializing_if = "Secrets::is_empty")]
+    #[serde(default, skip_serializing_if = "Secrets::is_empty", deserialize_with = "each_once")]
     pub secrets: Secrets,
 }
 
@@ -111,6 +34,30 @@ impl Posted {
     pub fn from_json(bytes: &[u8]) -> Result<Self> {
         from_json(bytes, "a message")
     }
+}
+
+/// Secrets by name; a name that comes twice is refused.
+fn each_once<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Secrets, D::Error> {
+    struct Once;
+    impl<'de> Visitor<'de> for Once {
+        type Value = Secrets;
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("secrets by name")
+        }
+        fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Secrets, A::Error> {
+            let mut secrets = BTreeMap::new();
+            while let Some((name, secret)) = map.next_entry::<String, Secret>()? {
+                match secrets.entry(name) {
+                    Entry::Vacant(vacant) => vacant.insert(secret),
+                    Entry::Occupied(taken) => {
+                        return Err(de::Error::custom(format!("the secret “{}” comes twice", taken.key())));
+                    }
+                };
+            }
+            Ok(secrets)
+        }
+    }
+    deserializer.deserialize_map(Once)
 }
 
 /// What an inbox held.
@@ -153,19 +100,6 @@ fn depth(json: &[u8]) -> usize {
     deepest
 }
 
-mod base64 {
-    use data_encoding::BASE64;
-    use serde::{Deserialize, Deserializer, Serializer};
-
-    pub(super) fn serialize<S: Serializer>(bytes: &[u8], serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(&BASE64.encode_display(bytes))
-    }
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<u8>, D::Error> {
-        let text = <std::borrow::Cow<'de, str>>::deserialize(deserializer)?;
-        BASE64.decode(text.as_bytes()).map_err(serde::de::Error::custom)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -174,7 +108,7 @@ mod tests {
     fn posted() -> Posted {
         let signer = SigningKey::from_seed(&[1; 32]).unwrap();
         let mut posted = Posted::open(Envelope::seal("text/plain", b"hello".to_vec(), &signer));
-        posted.secrets.insert("key", Secret { value: b"hunter2".to_vec(), salt: vec![2; 16] });
+        posted.secrets.insert("key".to_owned(), Secret::new(b"hunter2".to_vec(), [2; 32]).unwrap());
         posted
     }
 
@@ -191,7 +125,7 @@ mod tests {
     #[test]
     fn a_secret_is_not_printed() {
         let shown = format!("{:?}", posted());
-        assert!(shown.contains("\"key\": Secret"), "{shown}");
+        assert!(shown.contains("\"key\": Secret(…)"), "{shown}");
         assert!(!shown.contains("104, 117"), "{shown}");
     }
 

@@ -45,7 +45,9 @@ pub fn account(node: &Node, session: SessionId) -> Result<Account> {
     for line in Ledger::of(&node.state, session).read()?.lines {
         let message = Verified::open(line.accounting)?;
         let Body::Accounting(accounting) = &message.body else {
-            return Err(Error::new(Code::BrokenChain, "the ledger holds something else than accountings").about(session));
+            return Err(
+                Error::new(Code::BrokenChain, "the ledger holds something else than accountings").about(session)
+            );
         };
         for (meter, amount) in accounting.usage.iter() {
             usage.add(meter.clone(), amount.clone())?;
@@ -63,7 +65,9 @@ fn tariff(node: &Node, session: SessionId) -> Result<Option<Tariff>> {
             Ok(replayed) => {
                 return Ok(match &replayed.machine {
                     Machine::Provider(provider) => provider.interface.tariff.clone(),
-                    Machine::Initiator(initiator) => initiator.interface().and_then(|interface| interface.tariff.clone()),
+                    Machine::Initiator(initiator) => {
+                        initiator.interface().and_then(|interface| interface.tariff.clone())
+                    }
                     Machine::Peer(_) => None,
                 });
             }
@@ -71,5 +75,6 @@ fn tariff(node: &Node, session: SessionId) -> Result<Option<Tariff>> {
             Err(error) => return Err(error),
         }
     }
-    Err(Error::new(Code::WrongState, "only the Initiator and the provider of a session have its accounts").about(session))
+    Err(Error::new(Code::WrongState, "only the Initiator and the provider of a session have its accounts")
+        .about(session))
 }

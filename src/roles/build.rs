@@ -24,7 +24,13 @@ impl Node {
     ///
     /// # Errors
     /// What may pass later: the disk is full, a file cannot be read.
-    pub(super) fn build(&self, session: SessionId, provider: &Provider, role: &RoleName, platform: &Platform) -> Result<Outcome> {
+    pub(super) fn build(
+        &self,
+        session: SessionId,
+        provider: &Provider,
+        role: &RoleName,
+        platform: &Platform,
+    ) -> Result<Outcome> {
         match blocking(|| self.build_package(session, provider, role, platform)) {
             Ok(outcome) => Ok(outcome),
             Err(error) if error.code.may_pass_later() => Err(error),
@@ -35,14 +41,27 @@ impl Node {
         }
     }
 
-    fn build_package(&self, session: SessionId, provider: &Provider, role_name: &RoleName, platform: &Platform) -> Result<Outcome> {
+    fn build_package(
+        &self,
+        session: SessionId,
+        provider: &Provider,
+        role_name: &RoleName,
+        platform: &Platform,
+    ) -> Result<Outcome> {
         let service = &provider.interface.service;
         let offer = self.offer(&service.name)?;
         if offer.digest != service.definition {
-            return Err(Error::new(Code::BuildFailed, format!("the definition of {} was changed after the session was requested", service.name))
-                .hint("request the service again to use the definition as it is now"));
+            return Err(Error::new(
+                Code::BuildFailed,
+                format!("the definition of {} was changed after the session was requested", service.name),
+            )
+            .hint("request the service again to use the definition as it is now"));
         }
-        let role = offer.definition.roles.get(role_name).ok_or_else(|| Error::new(Code::BuildFailed, format!("there is no role {role_name}")))?;
+        let role = offer
+            .definition
+            .roles
+            .get(role_name)
+            .ok_or_else(|| Error::new(Code::BuildFailed, format!("there is no role {role_name}")))?;
         let roster = provider.roster();
         let context = Context {
             options: &provider.asked().options,
@@ -68,7 +87,11 @@ impl Node {
                 packages.grant(&packed.digest, &participant.key())?;
             }
         }
-        self.emit(Event::Step { session, party: Party::Provider, text: format!("built {role_name} for {platform}: {} bytes, {}", packed.size, packed.digest.short()) });
+        self.emit(Event::Step {
+            session,
+            party: Party::Provider,
+            text: format!("built {role_name} for {platform}: {} bytes, {}", packed.size, packed.digest.short()),
+        });
         Ok(Outcome::Built {
             role: role_name.clone(),
             platform: platform.clone(),
@@ -120,7 +143,10 @@ fn pack_into(packages: &Packages, staging: &Path) -> Result<(Packed, std::path::
     Ok((packed, path))
 }
 
-#[expect(clippy::disallowed_methods, reason = "a new file of its own name in the packages' folder, renamed by `store` when it is complete")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a new file of its own name in the packages' folder, renamed by `store` when it is complete"
+)]
 fn create(path: &Path) -> Result<File> {
     File::create(path).doing("creating", path)
 }

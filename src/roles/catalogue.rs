@@ -8,12 +8,14 @@ use serde::{Deserialize, Serialize};
 use super::intake::{Source, repeat};
 use super::node::Node;
 use crate::message::verified::open_notification;
-use crate::message::{Body, Envelope, Head, Interface, InterfaceRequest, Message, Secret, Secrets, ServiceId, ServiceRequest, Verified};
+use crate::message::{
+    Body, Envelope, Head, Interface, InterfaceRequest, Message, Secret, Secrets, ServiceId, ServiceRequest, Verified,
+};
 use crate::model::{Code, Digest, Error, Hash, Key, MessageId, Party, Result, ServiceName, SessionId, Time};
-use crate::node::wire::Posted;
+use crate::node::Posted;
 use crate::package::tree;
 use crate::service::option::{OptionSpec, OptionValue, resolve};
-use crate::service::{Definition, parse, schema};
+use crate::service::{Definition, findings_to_error, parse, schema};
 use crate::session::{Decision, What, deadline};
 use crate::store::rights::Right;
 use crate::store::secrets::Secrets as SecretStore;
@@ -47,7 +49,8 @@ struct GivenOut {
 impl Node {
     /// The names of the services in the services folder.
     pub fn offered(&self) -> Result<Vec<ServiceName>> {
-        let mut names: Vec<ServiceName> = file::list(&self.services)?.iter().filter_map(|name| name.parse().ok()).collect();
+        let mut names: Vec<ServiceName> =
+            file::list(&self.services)?.iter().filter_map(|name| name.parse().ok()).collect();
         names.retain(|name| file::exists(&self.services.join(&**name).join("service.toml")).unwrap_or(false));
         names.sort();
         Ok(names)
@@ -61,7 +64,11 @@ impl Node {
         if !file::exists(&folder.join("service.toml"))? {
             let offered = self.offered()?;
             let names: Vec<_> = offered.iter().map(|name| name.to_string()).collect();
-            let hint = if names.is_empty() { "this provider offers nothing".to_owned() } else { format!("it offers: {}", names.join(", ")) };
+            let hint = if names.is_empty() {
+                "this provider offers nothing".to_owned()
+            } else {
+                format!("it offers: {}", names.join(", "))
+            };
             return Err(Error::new(Code::UnknownService, format!("there is no service {name} here")).hint(hint));
         }
         load_offer(folder, Some(name))
@@ -72,9 +79,10 @@ impl Node {
 pub fn load_offer(folder: PathBuf, name: Option<&ServiceName>) -> Result<Offer> {
     let path = folder.join("service.toml");
     let bytes = file::read_limited(&path, MAX_DEFINITION)?;
-    let text = String::from_utf8(bytes).map_err(|_| Error::new(Code::BadDefinition, format!("{} is not UTF-8 text", path.display())))?;
+    let text = String::from_utf8(bytes)
+        .map_err(|_| Error::new(Code::BadDefinition, format!("{} is not UTF-8 text", path.display())))?;
     let label = path.display().to_string();
-    let definition = parse::parse(&label, &text, name.map(|name| &**name)).map_err(|findings| parse::findings_to_error(&findings))?;
+    let definition = parse(&label, &text, name.map(|name| &**name)).map_err(|findings| findings_to_error(&findings))?;
     let tree = tree::hash_folder(&folder)?;
     let digest = Digest::of(format!("deployctl definition v1\n{tree}\n").as_bytes());
     Ok(Offer { folder, definition, digest })
@@ -104,7 +112,10 @@ pub(super) fn interface_request(node: &Node, message: &Verified<Message>, source
         && !range.matches(&offer.definition.version)
     {
         let (name, version) = (&offer.definition.name, &offer.definition.version);
-        return Err(Error::new(Code::UnknownService, format!("{name} is offered in version {version}, not in {range}")));
+        return Err(Error::new(
+            Code::UnknownService,
+            format!("{name} is offered in version {version}, not in {range}"),
+        ));
     }
     let expires = message.head.expires.unwrap_or_else(|| node.system.now()) + deadline::INTERFACE_VALID;
     if SeenStore::of(&node.state).remember(SeenId::Nonce(request.nonce), hash, expires)? == Seen::Other {
@@ -116,7 +127,7 @@ pub(super) fn interface_request(node: &Node, message: &Verified<Message>, source
     Ok(given.posted())
 }
 
-fn give_out(node: &Node, message: &Message, request: &InterfaceRequest, offer: &Offer) -> Result<GivenOut> {
+fn give_out(node: &Node, message: &Verified<Message>, request: &InterfaceRequest, offer: &Offer) -> Result<GivenOut> {
     let now = node.system.now();
     let expires = now + deadline::INTERFACE_VALID;
     let key = Secret::new(node.system.random::<32>().to_vec(), node.system.random())?;
@@ -124,7 +135,11 @@ fn give_out(node: &Node, message: &Message, request: &InterfaceRequest, offer: &
     let body = Interface {
         interface_request: message.head.id,
         request_nonce: request.nonce,
-        service: ServiceId { name: definition.name.clone(), version: definition.version.clone(), definition: offer.digest },
+        service: ServiceId {
+            name: definition.name.clone(),
+            version: definition.version.clone(),
+            definition: offer.digest,
+        },
         summary: definition.summary.clone(),
         schema: schema::to_schema(definition),
         roles: definition.roles.iter().map(|(name, role)| (name.clone(), role.terms.clone())).collect(),
@@ -141,7 +156,14 @@ fn give_out(node: &Node, message: &Message, request: &InterfaceRequest, offer: &
         expires: Some(expires),
     };
     let interface = Message { head, body: body.into() }.seal(&node.identity.signing());
-    Ok(GivenOut { request: message.envelope().hash(), initiator: message.head.from, interface, key, expires, used_by: None })
+    Ok(GivenOut {
+        request: message.envelope().hash(),
+        initiator: message.head.from,
+        interface,
+        key,
+        expires,
+        used_by: None,
+    })
 }
 
 impl GivenOut {
@@ -151,7 +173,12 @@ impl GivenOut {
 }
 
 /// A6, A7: admits a service request and registers it, durably, before the answer leaves.
-pub(super) fn service_request(node: &Node, message: &Verified<Message>, secrets: &Secrets, source: Source) -> Result<Option<Posted>> {
+pub(super) fn service_request(
+    node: &Node,
+    message: &Verified<Message>,
+    secrets: &Secrets,
+    source: Source,
+) -> Result<Option<Posted>> {
     permit(node, source, Right::Request, "ask for services")?;
     let Body::ServiceRequest(request) = &message.body else {
         return Err(Error::new(Code::Internal, "not a service request"));
@@ -166,7 +193,7 @@ pub(super) fn service_request(node: &Node, message: &Verified<Message>, secrets:
     }
     message.check_fresh(&node.key(), node.system.now())?;
     let path = node.state.interface(request.interface_request);
-    let mut given = claim(node, &path, request, message.head.from, session)?;
+    let mut given = claim(node, &path, message.head.from, session)?;
     admit(request, &given, message.head.id, secrets)?;
     let store = SecretStore::of(&node.state, session);
     store.put_json("key", &given.key)?;
@@ -185,7 +212,7 @@ pub(super) fn service_request(node: &Node, message: &Verified<Message>, secrets:
 }
 
 /// The interface that the request was made with: given to this Initiator, not used by another session, not expired.
-fn claim(node: &Node, path: &std::path::Path, request: &ServiceRequest, from: Key, session: SessionId) -> Result<GivenOut> {
+fn claim(node: &Node, path: &std::path::Path, from: Key, session: SessionId) -> Result<GivenOut> {
     let unknown = || {
         Error::new(Code::NotFound, "the service request was made with an interface that is not known here (any more)")
             .hint("run `deployctl request` again: it asks for a new one")
@@ -195,17 +222,15 @@ fn claim(node: &Node, path: &std::path::Path, request: &ServiceRequest, from: Ke
         return Err(Error::new(Code::NotPermitted, "the interface was given to another Initiator"));
     }
     if given.used_by.is_some_and(|used_by| used_by != session) {
-        return Err(Error::new(Code::Replay, "one interface serves one service request, and this one was used").about(request_session(session)));
+        return Err(
+            Error::new(Code::Replay, "one interface serves one service request, and this one was used").about(session)
+        );
     }
     if given.expires < node.system.now() {
-        return Err(Error::new(Code::Expired, format!("the interface expired at {}", given.expires)).hint("run `deployctl request` again"));
+        return Err(Error::new(Code::Expired, format!("the interface expired at {}", given.expires))
+            .hint("run `deployctl request` again"));
     }
-    let _ = request;
     Ok(given)
-}
-
-fn request_session(session: SessionId) -> SessionId {
-    session
 }
 
 /// What only the provider can check: the options against the schema, the secrets against their commitments, the
@@ -219,7 +244,8 @@ fn admit(request: &ServiceRequest, given: &GivenOut, id: MessageId, secrets: &Se
     check_options(&specs, request, secrets)?;
     let session = SessionId::of_request(id);
     for invitee in &request.peers {
-        let (message, notification) = open_notification(&invitee.notification, &request.initiator.address.key, &invitee.address.key)?;
+        let (message, notification) =
+            open_notification(&invitee.notification, &request.initiator.address.key, &invitee.address.key)?;
         notification.check_matches(request, session, invitee)?;
         given.key.check_proof(message.head.id, &notification.key_proof)?;
     }
@@ -227,17 +253,24 @@ fn admit(request: &ServiceRequest, given: &GivenOut, id: MessageId, secrets: &Se
 }
 
 fn check_options(specs: &[OptionSpec], request: &ServiceRequest, secrets: &Secrets) -> Result<()> {
-    let mut given: BTreeMap<_, serde_json::Value> = request.options.iter().map(|(name, value)| (name.clone(), OptionValue::to_json(value))).collect();
+    let mut given: BTreeMap<_, serde_json::Value> =
+        request.options.iter().map(|(name, value)| (name.clone(), OptionValue::to_json(value))).collect();
     for (name, commitment) in &request.secret_options {
         let label = format!("option.{name}");
-        let secret = secrets.get(&label).ok_or_else(|| Error::new(Code::BadProof, format!("the value of the secret option {name} is missing beside the request")))?;
+        let secret = secrets.get(&label).ok_or_else(|| {
+            Error::new(Code::BadProof, format!("the value of the secret option {name} is missing beside the request"))
+        })?;
         secret.open(commitment, &label)?;
-        let text = String::from_utf8(secret.value().to_vec()).map_err(|_| Error::new(Code::BadOption, format!("the secret option {name} is not text")))?;
+        let text = String::from_utf8(secret.value().to_vec())
+            .map_err(|_| Error::new(Code::BadOption, format!("the secret option {name} is not text")))?;
         given.insert(name.clone(), text.into());
     }
     let resolved = resolve(specs, &given)?;
     if resolved.options != request.options {
-        return Err(Error::new(Code::BadOption, "the request's options are not those of the interface with its defaults"));
+        return Err(Error::new(
+            Code::BadOption,
+            "the request's options are not those of the interface with its defaults",
+        ));
     }
     Ok(())
 }
@@ -249,7 +282,9 @@ fn permit(node: &Node, source: Source, right: Right, what: &str) -> Result<()> {
         Some(contact) if contact.may.may(right) => Ok(()),
         Some(contact) => Err(Error::new(Code::NotPermitted, format!("{} may not {what} here", contact.name))
             .hint(format!("on the provider: deployctl trust add {} {} --may {right}", contact.name, contact.address))),
-        None => Err(Error::new(Code::NotPermitted, format!("{} is not known here and may not {what}", source.key.short()))
-            .hint(format!("on the provider: deployctl trust add NAME deploy://{} --may {right}", source.key))),
+        None => {
+            Err(Error::new(Code::NotPermitted, format!("{} is not known here and may not {what}", source.key.short()))
+                .hint(format!("on the provider: deployctl trust add NAME deploy://{} --may {right}", source.key)))
+        }
     }
 }

@@ -12,8 +12,8 @@ use crate::process::record::Record;
 use crate::session::metering::Meter;
 use crate::session::{Machine, Outcome, What, Work};
 use crate::store::config::Consent;
+use crate::store::file;
 use crate::store::lock::Lock;
-use crate::store::{file, tree};
 
 /// When to look again at work that another process is doing, or that could not be done.
 const LOOK_AGAIN: Span = Span::from_secs(1);
@@ -25,7 +25,6 @@ const SUPERVISOR_START: Span = Span::from_secs(3);
 pub struct ByHand {
     pub install: bool,
     pub remove: bool,
-    pub keep_data: bool,
 }
 
 enum Done {
@@ -59,13 +58,20 @@ impl Node {
             self.send_in_background(session, party, &projection.recipients);
             match self.work(session, party, by_hand).await? {
                 Done::Progress => {}
-                Done::Later(at) => return Ok(earliest([Some(at), projection.wake_at, self.next_attempt(&projection.recipients)])),
+                Done::Later(at) => {
+                    return Ok(earliest([Some(at), projection.wake_at, self.next_attempt(&projection.recipients)]));
+                }
                 Done::Nothing => return Ok(earliest([projection.wake_at, self.next_attempt(&projection.recipients)])),
             }
         }
     }
 
-    fn send_in_background(self: &Arc<Self>, session: SessionId, party: Party, recipients: &std::collections::BTreeSet<crate::model::Key>) {
+    fn send_in_background(
+        self: &Arc<Self>,
+        session: SessionId,
+        party: Party,
+        recipients: &std::collections::BTreeSet<crate::model::Key>,
+    ) {
         for recipient in recipients {
             if self.pause_until(*recipient).is_some() || !self.begin_sending(session, party, *recipient) {
                 continue;
@@ -109,13 +115,22 @@ impl Node {
         }
     }
 
-    async fn carry_out(self: &Arc<Self>, session: SessionId, party: Party, machine: &Machine, work: Work, by_hand: ByHand) -> Result<Done> {
+    async fn carry_out(
+        self: &Arc<Self>,
+        session: SessionId,
+        party: Party,
+        machine: &Machine,
+        work: Work,
+        by_hand: ByHand,
+    ) -> Result<Done> {
         let outcome = match work {
             Work::Build { role, platform } => {
                 let Machine::Provider(provider) = machine else { return Ok(Done::Nothing) };
                 self.build(session, provider, &role, &platform)?
             }
-            Work::Install if self.config.policy.install == Consent::Ask && !by_hand.install => return Ok(Done::Nothing),
+            Work::Install if self.config.policy.install == Consent::Ask && !by_hand.install => {
+                return Ok(Done::Nothing);
+            }
             Work::Install => self.install(&Part::of(machine)?).await?,
             Work::Run => return self.see_that_it_runs(session, party),
             Work::Stop => match self.see_that_it_stops(session, party)? {
@@ -123,7 +138,7 @@ impl Node {
                 None => return Ok(Done::Later(self.system.now() + LOOK_AGAIN)),
             },
             Work::Remove if self.config.policy.remove == Consent::Ask && !by_hand.remove => return Ok(Done::Nothing),
-            Work::Remove => self.uninstall(&Part::of(machine)?, by_hand.keep_data)?,
+            Work::Remove => self.uninstall(&Part::of(machine)?)?,
         };
         self.take_result(session, party, outcome).map(|()| Done::Progress)
     }
@@ -145,7 +160,13 @@ impl Node {
         drop(lock);
         let places = self.places(session, party);
         file::create_dir_private(&places.folder)?;
-        let arguments = ["--state".into(), self.state.root().as_os_str().to_owned(), "supervise".into(), session.to_string().into(), party.as_str().into()];
+        let arguments = [
+            "--state".into(),
+            self.state.root().as_os_str().to_owned(),
+            "supervise".into(),
+            session.to_string().into(),
+            party.as_str().into(),
+        ];
         blocking(|| detach::spawn_detached(&self.program, &arguments, &self.inherited, &places.supervisor_log))?;
         self.expect_supervisor(session, party, self.system.now() + SUPERVISOR_START);
         Ok(Done::Later(self.system.now() + SUPERVISOR_START))
@@ -185,17 +206,12 @@ impl Node {
             for party in parties {
                 let Ok(projection) = self.projection(session, party) else { continue };
                 let Some(role) = projection.summary.role.filter(|_| projection.live) else { continue };
-                for what in crate::store::installs::recover(&self.install_root(session, &role))?.did {
+                for what in crate::store::installs::recover(&self.install_root(session, party, &role)?)?.did {
                     self.notice(what);
                 }
             }
         }
         Ok(())
-    }
-
-    /// Removes what runs of a part left beside its installation.
-    pub(super) fn forget_run(&self, session: SessionId, party: Party) -> Result<()> {
-        tree::remove(&self.places(session, party).folder)
     }
 }
 

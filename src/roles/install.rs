@@ -5,7 +5,7 @@ use super::part::Part;
 use crate::message::Failure;
 use crate::model::error::IoContext;
 use crate::model::{Code, Digest, Error, Event, Result};
-use crate::node::download::{PieceRef, download};
+use crate::node::{PieceRef, download};
 use crate::package::VerifiedManifest;
 use crate::session::Outcome;
 use crate::store::packages::Packages;
@@ -35,8 +35,9 @@ impl Node {
         let manifest = self.fetch_manifest(part).await?;
         self.fetch_package(part, &manifest, &packages).await?;
         let package = packages.open_package(&manifest.package.digest)?;
-        let root = self.install_root(part.session, &part.role);
-        let installed = blocking(|| installs::install(&root, part.delivery.generation, &package, &manifest, &mut |_| {}))?;
+        let root = self.install_root(part.session, part.party, &part.role)?;
+        let installed =
+            blocking(|| installs::install(&root, part.delivery.generation, &package, &manifest, &mut |_| {}))?;
         let what = if installed.already { "is installed already" } else { "installed" };
         Ok(format!("{} {what}: {} entries in {}", part.role, manifest.entries, installed.folder.display()))
     }
@@ -48,7 +49,14 @@ impl Node {
             None => self.client.manifest(&self.reach(provider), digest, Some(part.session)).await?,
         };
         if Digest::of(&bytes) != part.delivery.manifest {
-            return Err(Error::new(Code::BadDigest, format!("the manifest has the digest {}, delivered was {}", Digest::of(&bytes).short(), part.delivery.manifest.short())));
+            return Err(Error::new(
+                Code::BadDigest,
+                format!(
+                    "the manifest has the digest {}, delivered was {}",
+                    Digest::of(&bytes).short(),
+                    part.delivery.manifest.short()
+                ),
+            ));
         }
         let manifest = VerifiedManifest::open(&bytes, &provider.key)?;
         check_accepted(part, &manifest)?;
@@ -62,7 +70,11 @@ impl Node {
             return Ok(());
         }
         let partial = packages.partial(&digest)?;
-        let pieces: Vec<_> = manifest.pieces.iter().map(|piece| PieceRef { offset: piece.offset, length: piece.length, hash: piece.hash }).collect();
+        let pieces: Vec<_> = manifest
+            .pieces
+            .iter()
+            .map(|piece| PieceRef { offset: piece.offset, length: piece.length, hash: piece.hash })
+            .collect();
         let total = manifest.package.size;
         let progress = |done| self.emit(Event::Download { digest, done, total });
         let mut file = tree::open_read_write(&partial)?;
@@ -72,9 +84,11 @@ impl Node {
     }
 
     /// Takes the software of a part away, and all files that went with it.
-    pub(super) fn uninstall(&self, part: &Part, keep_data: bool) -> Result<Outcome> {
-        let root = self.install_root(part.session, &part.role);
-        let removed = blocking(|| installs::remove(&root, keep_data, &self.state.installs()))?;
+    pub(super) fn uninstall(&self, part: &Part) -> Result<Outcome> {
+        let root = self.install_root(part.session, part.party, &part.role)?;
+        let wishes = self.wishes(part.session, part.party)?;
+        let stop_at = wishes.root.unwrap_or_else(|| self.state.installs());
+        let removed = blocking(|| installs::remove(&root, wishes.keep_data, &stop_at))?;
         let packages = Packages::of(&self.state);
         let digest = part.delivery.package.digest;
         // A provider that takes part itself still serves it to the others.
@@ -84,7 +98,11 @@ impl Node {
         tree::remove(&self.places(part.session, part.party).folder)?;
         let kept: Vec<_> = removed.kept.iter().map(|path| path.display().to_string()).collect();
         let rest = if kept.is_empty() { "nothing is left".to_owned() } else { format!("kept: {}", kept.join(", ")) };
-        self.emit(Event::Step { session: part.session, party: part.party, text: format!("{} removed, {rest}", part.role) });
+        self.emit(Event::Step {
+            session: part.session,
+            party: part.party,
+            text: format!("{} removed, {rest}", part.role),
+        });
         Ok(Outcome::Removed { kept })
     }
 }
@@ -93,7 +111,10 @@ impl Node {
 fn check_accepted(part: &Part, manifest: &VerifiedManifest) -> Result<()> {
     let delivery = &part.delivery;
     let identity = [
-        ("package", manifest.package.digest == delivery.package.digest && manifest.package.size == delivery.package.size),
+        (
+            "package",
+            manifest.package.digest == delivery.package.digest && manifest.package.size == delivery.package.size,
+        ),
         ("session", manifest.session == Some(part.session)),
         ("generation", manifest.generation == delivery.generation),
     ];
@@ -111,7 +132,10 @@ fn check_accepted(part: &Part, manifest: &VerifiedManifest) -> Result<()> {
     ];
     match accepted.iter().find(|(_, same)| !same) {
         None => Ok(()),
-        Some((what, _)) => Err(Error::new(Code::MoreThanAccepted, format!("the {what} of what was delivered differ from what was accepted"))
-            .hint("nothing was installed; ask the provider what it delivered")),
+        Some((what, _)) => Err(Error::new(
+            Code::MoreThanAccepted,
+            format!("the {what} of what was delivered differ from what was accepted"),
+        )
+        .hint("nothing was installed; ask the provider what it delivered")),
     }
 }

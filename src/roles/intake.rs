@@ -10,8 +10,8 @@ use super::node::Node;
 use super::sitting::{Sitting, message_of};
 use crate::message::{Body, Commitment, Message, Secrets, Verified};
 use crate::model::{Code, Error, Event, Key, Party, Result, SessionId};
-use crate::node::handler::Answer;
-use crate::node::wire::Posted;
+use crate::node::Answer;
+use crate::node::Posted;
 use crate::session::record::{Replayed, id_of};
 use crate::session::{Machine, What};
 use crate::store::audit;
@@ -38,7 +38,8 @@ impl Node {
         }
     }
     fn audit_refusal(&self, source: Source, error: &Error) {
-        let entry = audit::Entry { key: Some(source.key), ip: source.ip, what: error.message.clone(), code: Some(error.code) };
+        let entry =
+            audit::Entry { key: Some(source.key), ip: source.ip, what: error.message.clone(), code: Some(error.code) };
         // An audit that cannot be written must not change the answer.
         let _ = self.audit.record(self.system.now(), entry);
     }
@@ -47,7 +48,12 @@ impl Node {
         if message.head.from != source.key {
             return Err(Error::new(
                 Code::WrongKey,
-                format!("a {} from {} came over a connection of {}", message.body, message.head.from.short(), source.key.short()),
+                format!(
+                    "a {} from {} came over a connection of {}",
+                    message.body,
+                    message.head.from.short(),
+                    source.key.short()
+                ),
             ));
         }
         match &message.body {
@@ -59,10 +65,16 @@ impl Node {
     }
 
     /// A message of a session that this node has a part in.
-    fn take_in_session(&self, source: Source, message: &Verified<Message>, secrets: &Secrets) -> Result<Option<Posted>> {
-        let session = message.body.session().ok_or_else(|| {
-            Error::new(Code::WrongSession, format!("a {} names no session", message.body))
-        })?;
+    fn take_in_session(
+        &self,
+        source: Source,
+        message: &Verified<Message>,
+        secrets: &Secrets,
+    ) -> Result<Option<Posted>> {
+        let session = message
+            .body
+            .session()
+            .ok_or_else(|| Error::new(Code::WrongSession, format!("a {} names no session", message.body)))?;
         let party = self.addressed_party(session, message)?;
         let mut sitting = self.sit(session, party)?;
         if let Some(answer) = repeat(sitting.existing()?, message)? {
@@ -70,7 +82,7 @@ impl Node {
         }
         message.check_fresh(&self.key(), self.system.now())?;
         message.check_nested()?;
-        self.keep_secrets(session, &commitments(message), secrets)?;
+        self.keep_secrets(session, &commitments(message, sitting.existing()?, secrets), secrets)?;
         let seen_from = source.ip.map(|ip| ip.to_string());
         let sent = sitting.step(What::Received { message: message.clone(), seen_from })?;
         self.emit(Event::Message {
@@ -82,11 +94,18 @@ impl Node {
             with: source.key.short(),
         });
         books::keep(self, sitting.existing()?, session)?;
-        Ok(sent.into_iter().find(|sent| sent.reply).map(|sent| Posted { envelope: sent.envelope, secrets: Secrets::new() }))
+        Ok(sent
+            .into_iter()
+            .find(|sent| sent.reply)
+            .map(|sent| Posted { envelope: sent.envelope, secrets: Secrets::new() }))
     }
 
     /// The stored answer again; what the ledger should hold is made sure of before.
-    fn repeat_answer(&self, sitting: &Sitting<'_>, answer: Option<crate::session::record::Sent>) -> Result<Option<Posted>> {
+    fn repeat_answer(
+        &self,
+        sitting: &Sitting<'_>,
+        answer: Option<crate::session::record::Sent>,
+    ) -> Result<Option<Posted>> {
         books::keep(self, sitting.existing()?, sitting.session)?;
         Ok(answer.map(|sent| Posted { envelope: sent.envelope, secrets: Secrets::new() }))
     }
@@ -109,14 +128,27 @@ impl Node {
             refused = Some(*party);
         }
         let error = match refused {
-            Some(_) => Error::new(Code::NotPermitted, format!("{} has no part in session {} from which it may send a {}", message.head.from.short(), session.short(), message.body)),
+            Some(_) => Error::new(
+                Code::NotPermitted,
+                format!(
+                    "{} has no part in session {} from which it may send a {}",
+                    message.head.from.short(),
+                    session.short(),
+                    message.body
+                ),
+            ),
             None => Error::new(Code::NotFound, format!("this node has no part in session {}", session.short())),
         };
         Err(error.about(session))
     }
 
     /// Secrets are durable before the message that brought them counts as taken.
-    pub(super) fn keep_secrets(&self, session: SessionId, due: &[(String, Commitment)], secrets: &Secrets) -> Result<()> {
+    pub(super) fn keep_secrets(
+        &self,
+        session: SessionId,
+        due: &[(String, Commitment)],
+        secrets: &Secrets,
+    ) -> Result<()> {
         let store = SecretStore::of(&self.state, session);
         for (name, commitment) in due {
             let secret = secrets.get(name).ok_or_else(|| {
@@ -130,11 +162,17 @@ impl Node {
 }
 
 /// The secrets that a message commits to and that must come beside it.
-fn commitments(message: &Message) -> Vec<(String, Commitment)> {
-    match &message.body {
-        Body::Delivery(delivery) => vec![("roster".to_owned(), delivery.roster_value)],
-        _ => Vec::new(),
-    }
+fn commitments(message: &Message, replayed: &Replayed, secrets: &Secrets) -> Vec<(String, Commitment)> {
+    let Body::Delivery(delivery) = &message.body else { return Vec::new() };
+    let mut due = vec![("roster".to_owned(), delivery.roster_value)];
+    let options = match &replayed.machine {
+        Machine::Peer(peer) => Some(&peer.invitation.secret_options),
+        Machine::Initiator(initiator) => initiator.active().map(|active| &active.request.secret_options),
+        Machine::Provider(_) => None,
+    };
+    let named = options.into_iter().flatten().map(|(name, commitment)| (format!("option.{name}"), *commitment));
+    due.extend(named.filter(|(name, _)| secrets.contains_key(name)));
+    due
 }
 
 fn may_come_from(machine: &Machine, from: Key) -> bool {
@@ -147,7 +185,10 @@ fn may_come_from(machine: &Machine, from: Key) -> bool {
 
 /// A repeat is not an attack: the same id with the same bytes gets the stored answer, with other bytes it is refused.
 #[expect(clippy::option_option, reason = "no repeat, a repeat without an answer, a repeat with one")]
-pub(super) fn repeat(replayed: &Replayed, message: &Verified<Message>) -> Result<Option<Option<crate::session::record::Sent>>> {
+pub(super) fn repeat(
+    replayed: &Replayed,
+    message: &Verified<Message>,
+) -> Result<Option<Option<crate::session::record::Sent>>> {
     let Some((_, envelope, answer)) = replayed.received.iter().find(|(id, _, _)| *id == message.head.id) else {
         return Ok(None);
     };
@@ -169,7 +210,11 @@ impl Node {
         let asked = replayed.outbox.iter().find(|sent| id_of(sent) == message.head.in_reply_to);
         let Some(asked) = asked else { return Ok(()) };
         if message_of(asked)?.head.to != message.head.from {
-            return Err(Error::new(Code::WrongKey, format!("a {} from another than the one that was asked", message.body)).about(session));
+            return Err(Error::new(
+                Code::WrongKey,
+                format!("a {} from another than the one that was asked", message.body),
+            )
+            .about(session));
         }
         message.check_fresh(&self.key(), self.system.now())?;
         if let Body::Interface(interface) = &message.body {

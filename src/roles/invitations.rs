@@ -56,7 +56,10 @@ pub(super) fn take(node: &Node, message: &Verified<Message>, secrets: &Secrets) 
     if let Some(replayed) = &sitting.replayed {
         return match repeat(replayed, message)? {
             Some(_) => Ok(()),
-            None => Err(Error::new(Code::Replay, "this node was invited to this session before, by another invitation").about(session)),
+            None => {
+                Err(Error::new(Code::Replay, "this node was invited to this session before, by another invitation")
+                    .about(session))
+            }
         };
     }
     message.check_fresh(&node.key(), node.system.now())?;
@@ -88,10 +91,15 @@ fn check_notification(node: &Node, message: &Message, invitation: &Invitation, s
         ("initiator", notification.initiator == invitation.initiator),
     ];
     if let Some((field, _)) = fields.iter().find(|(_, same)| !same) {
-        let why = format!("the invitation of {} differs in its “{field}” from what the Initiator signed", message.head.from.short());
+        let why = format!(
+            "the invitation of {} differs in its “{field}” from what the Initiator signed",
+            message.head.from.short()
+        );
         return Err(Error::new(Code::BadProof, why).about(invitation.session));
     }
-    let key = secrets.get("key").ok_or_else(|| Error::new(Code::BadProof, "the session's key is missing beside the invitation"))?;
+    let key = secrets
+        .get("key")
+        .ok_or_else(|| Error::new(Code::BadProof, "the session's key is missing beside the invitation"))?;
     key.open(&invitation.key, "key")?;
     key.check_proof(inner.head.id, &notification.key_proof)
 }
@@ -121,14 +129,23 @@ impl Node {
     ///
     /// # Errors
     /// `unsuitable` where this machine lacks what the role requires; what the machine of the session refuses.
-    pub fn answer(&self, session: SessionId, answer: Verdict, reason: Option<String>, by: DecidedBy) -> Result<Replayed> {
+    pub fn answer(
+        &self,
+        session: SessionId,
+        answer: Verdict,
+        reason: Option<String>,
+        by: DecidedBy,
+    ) -> Result<Replayed> {
         if answer == Verdict::Accept {
             let (peer, _) = self.invitation(session)?;
             let lacking = self.unsuited(&peer.invitation);
             if peer.is_open() && !lacking.is_empty() {
-                return Err(Error::new(Code::Unsuitable, format!("this machine cannot take the role {}: {}", peer.invitation.role, lacking.join("; ")))
-                    .hint("install what is missing and accept again, or decline")
-                    .about(session));
+                return Err(Error::new(
+                    Code::Unsuitable,
+                    format!("this machine cannot take the role {}: {}", peer.invitation.role, lacking.join("; ")),
+                )
+                .hint("install what is missing and accept again, or decline")
+                .about(session));
             }
         }
         let decision = Decision::Answer { answer, reason, platform: Platform::here(), address: self.address(), by };

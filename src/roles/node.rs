@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::model::event::Sink;
 use crate::model::{Address, Event, Key, Name, Party, Result, SessionId, Time};
-use crate::node::client::Client;
-use crate::node::identity::NodeIdentity;
+use crate::node::Client;
+use crate::node::NodeIdentity;
 use crate::store::audit::Audit;
 use crate::store::config::Config;
 use crate::store::contacts::Contacts;
@@ -66,7 +66,8 @@ impl Node {
         let stored = StoredIdentity::load(&state)?;
         let identity = Arc::new(NodeIdentity::from_pem(stored.key_pem.reveal(), &stored.cert_pem)?);
         let config = Config::load(&state.config())?;
-        let services = config.serve.services.as_ref().map_or_else(|| state.services(), |folder| state.root().join(folder));
+        let services =
+            config.serve.services.as_ref().map_or_else(|| state.services(), |folder| state.root().join(folder));
         Ok(Self {
             contacts: Contacts::of(&state),
             audit: Audit::of(&state),
@@ -80,7 +81,12 @@ impl Node {
             program: setting.program,
             poke: setting.poke,
             listening: None,
-            display: setting.inherited.iter().filter(|(name, _)| name.ends_with("DISPLAY")).map(|(name, value)| (name.clone(), value.clone())).collect(),
+            display: setting
+                .inherited
+                .iter()
+                .filter(|(name, _)| name.ends_with("DISPLAY"))
+                .map(|(name, value)| (name.clone(), value.clone()))
+                .collect(),
             inherited: setting.inherited,
             back_off: Mutex::default(),
             sending: Mutex::default(),
@@ -97,9 +103,10 @@ impl Node {
     }
     /// The node's own name for others to read.
     pub fn name(&self) -> Name {
-        self.settings.name.clone().unwrap_or_else(|| {
-            format!("node-{}", self.key().short()).parse().expect("a key's characters are a name's")
-        })
+        self.settings
+            .name
+            .clone()
+            .unwrap_or_else(|| format!("node-{}", self.key().short()).parse().expect("a key's characters are a name's"))
     }
     /// Where to find a node: as its contact says, else as given.
     pub fn reach(&self, address: &Address) -> Address {

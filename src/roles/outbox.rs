@@ -5,8 +5,8 @@ use super::node::{Node, locked};
 use super::sitting::message_of;
 use crate::message::{Secret, Secrets};
 use crate::model::{Code, Error, Event, Key, MessageId, Party, Result, SessionId, Span, Time};
-use crate::node::client::PostAnswer;
-use crate::node::wire::Posted;
+use crate::node::PostAnswer;
+use crate::node::Posted;
 use crate::service::schema;
 use crate::session::record::Sent;
 use crate::session::{Machine, Outcome, What};
@@ -48,7 +48,10 @@ impl Node {
     async fn send_one(&self, session: SessionId, party: Party, sent: &Sent, machine: &Machine) -> Result<()> {
         let message = message_of(sent)?;
         if message.head.expires.is_some_and(|expires| expires < self.system.now()) {
-            return Err(Error::new(Code::Expired, format!("the {} expired before it could be delivered", message.body)));
+            return Err(Error::new(
+                Code::Expired,
+                format!("the {} expired before it could be delivered", message.body),
+            ));
         }
         let posted = Posted { envelope: sent.envelope.clone(), secrets: self.secrets_beside(session, sent, machine)? };
         match self.client.post(&self.reach(&sent.to), &posted).await? {
@@ -69,7 +72,8 @@ impl Node {
     /// Notes an acknowledgement; one for what is not waiting any more changes nothing.
     pub(super) fn acknowledged(&self, session: SessionId, party: Party, message: MessageId) -> Result<()> {
         let mut sitting = self.sit(session, party)?;
-        let waiting = sitting.existing()?.outbox.iter().any(|sent| crate::session::record::id_of(sent) == Some(message));
+        let waiting =
+            sitting.existing()?.outbox.iter().any(|sent| crate::session::record::id_of(sent) == Some(message));
         if waiting {
             sitting.step(What::Result(Outcome::Acknowledged { message }))?;
         }

@@ -3,16 +3,19 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use serde::{Deserialize, Serialize};
+
 use super::node::Node;
 use crate::message::{Commitment, Delivery, ServiceId, body::options_digest};
 use crate::model::{Address, Code, Digest, Error, OptionName, Party, Result, RoleName, SessionId};
+use crate::package::MAX_MANIFEST_BYTES;
 use crate::service::option::Options;
 use crate::service::platform::Platform;
+use crate::service::schema;
 use crate::service::template::Context;
 use crate::service::{RoleTerms, Roster};
-use crate::package::MAX_MANIFEST_BYTES;
 use crate::session::Machine;
-use crate::store::file;
+use crate::store::{document, file};
 
 pub struct Part {
     pub session: SessionId,
@@ -22,6 +25,8 @@ pub struct Part {
     pub service: ServiceId,
     pub options: Options,
     pub secret_options: BTreeMap<OptionName, Commitment>,
+    /// Secret options that are for this role.
+    pub secrets: Vec<OptionName>,
     pub terms: RoleTerms,
     pub delivery: Delivery,
 }
@@ -30,7 +35,10 @@ impl Part {
     /// # Errors
     /// `wrong-state` where nothing was delivered.
     pub fn of(machine: &Machine) -> Result<Self> {
-        let nothing = || Error::new(Code::WrongState, "nothing has been delivered yet").hint("`deployctl status` shows how far the session is");
+        let nothing = || {
+            Error::new(Code::WrongState, "nothing has been delivered yet")
+                .hint("`deployctl status` shows how far the session is")
+        };
         match machine {
             Machine::Initiator(initiator) => {
                 let active = initiator.active().ok_or_else(nothing)?;
@@ -43,6 +51,7 @@ impl Part {
                     service: active.request.service.clone(),
                     options: active.request.options.clone(),
                     secret_options: active.request.secret_options.clone(),
+                    secrets: secrets_for(&active.interface.schema, &active.request.role)?,
                     terms: active.participation.terms.clone(),
                     delivery,
                 })
@@ -55,6 +64,8 @@ impl Part {
                 service: peer.invitation.service.clone(),
                 options: peer.invitation.options.clone(),
                 secret_options: peer.invitation.secret_options.clone(),
+                // Others are not handed to it.
+                secrets: peer.invitation.secret_options.keys().cloned().collect(),
                 terms: peer.participation.terms.clone(),
                 delivery: peer.participation.delivery.clone().ok_or_else(nothing)?,
             }),
@@ -80,6 +91,12 @@ impl Part {
     }
 }
 
+/// The secret options that a role gets.
+fn secrets_for(schema: &serde_json::Value, role: &RoleName) -> Result<Vec<OptionName>> {
+    let specs = schema::from_schema(schema)?;
+    Ok(specs.into_iter().filter(|spec| spec.secret && spec.roles.contains(role)).map(|spec| spec.name).collect())
+}
+
 /// Files of a part, apart from its installation: they go when it is removed.
 pub struct Places {
     /// What the program gets: options, roster, secrets. Mode 0700.
@@ -90,6 +107,17 @@ pub struct Places {
     pub record: PathBuf,
     /// What the supervisor itself said.
     pub supervisor_log: PathBuf,
+}
+
+/// How the owner of a node wants a part to be handled.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Wishes {
+    /// Install below this folder instead of the state directory.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub root: Option<PathBuf>,
+    /// Leave the program's own data when it is removed.
+    #[serde(default)]
+    pub keep_data: bool,
 }
 
 impl Node {
@@ -112,11 +140,20 @@ impl Node {
         file::create_dir_private(path.parent().unwrap_or(&path))?;
         file::write_atomic(&path, bytes, file::PRIVATE)
     }
-    fn manifest_path(&self, session: SessionId, party: Party, digest: &Digest) -> PathBuf {
+    pub(super) fn manifest_path(&self, session: SessionId, party: Party, digest: &Digest) -> PathBuf {
         self.state.party(session, party).join("manifests").join(format!("{digest}.json"))
     }
-    /// Where a part's software is installed.
-    pub fn install_root(&self, session: SessionId, role: &RoleName) -> PathBuf {
-        self.state.install_root(session, role)
+    /// Where a part's software is installed: below the state directory, or where its owner wished it.
+    pub fn install_root(&self, session: SessionId, party: Party, role: &RoleName) -> Result<PathBuf> {
+        let wish = self.wishes(session, party)?.root;
+        Ok(wish.map_or_else(|| self.state.install_root(session, role), |root| root.join(session.short()).join(&**role)))
+    }
+    /// What the owner of this node wished for a part, in `wishes.json`.
+    pub fn wishes(&self, session: SessionId, party: Party) -> Result<Wishes> {
+        Ok(document::read_json(&self.state.projection(session, party, "wishes.json"))?.unwrap_or_default())
+    }
+    /// Keeps the wishes before anything is done that depends on them.
+    pub fn wish(&self, session: SessionId, party: Party, wishes: &Wishes) -> Result<()> {
+        document::write_json(&self.state.projection(session, party, "wishes.json"), wishes, file::PRIVATE)
     }
 }

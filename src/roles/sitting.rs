@@ -73,7 +73,8 @@ impl Node {
             return Ok(projection);
         }
         let contents = log::read(&path, session, party)?;
-        let replayed = run_again(self.key(), session, party, &contents.records)?.ok_or_else(|| not_found(session, party))?;
+        let replayed =
+            run_again(self.key(), session, party, &contents.records)?.ok_or_else(|| not_found(session, party))?;
         let projection = Projection::of(&replayed, contents.head);
         self.keep(session, party, &projection);
         Ok(projection)

@@ -30,7 +30,10 @@ pub fn copy(from: &Path, to: &Path) -> Result<()> {
 
 fn copy_level(from: &Path, to: &Path, depth: usize) -> Result<()> {
     if depth == 0 {
-        return Err(Error::new(Code::BadDefinition, format!("{} is nested deeper than {MAX_DEPTH} folders", from.display())));
+        return Err(Error::new(
+            Code::BadDefinition,
+            format!("{} is nested deeper than {MAX_DEPTH} folders", from.display()),
+        ));
     }
     std::fs::create_dir(to).doing("creating", to)?;
     for entry in std::fs::read_dir(from).doing("reading", from)? {
@@ -45,7 +48,10 @@ fn copy_level(from: &Path, to: &Path, depth: usize) -> Result<()> {
         } else if kind.is_file() {
             std::fs::copy(&source, &target).doing("copying", &source)?;
         } else {
-            return Err(Error::new(Code::BadDefinition, format!("{} is neither file, folder nor link", source.display())));
+            return Err(Error::new(
+                Code::BadDefinition,
+                format!("{} is neither file, folder nor link", source.display()),
+            ));
         }
     }
     Ok(())
@@ -71,7 +77,8 @@ pub fn remove(path: &Path) -> Result<()> {
 pub fn read_text(path: &Path) -> Result<String> {
     let bytes = file::read_optional(path, MAX_TEXT)?
         .ok_or_else(|| Error::new(Code::BadDefinition, format!("there is no file {}", path.display())))?;
-    String::from_utf8(bytes).map_err(|_| Error::new(Code::BadDefinition, format!("{} is not UTF-8 text", path.display())))
+    String::from_utf8(bytes)
+        .map_err(|_| Error::new(Code::BadDefinition, format!("{} is not UTF-8 text", path.display())))
 }
 
 /// Writes `bytes` to `to` with the permissions of `from`, which goes.

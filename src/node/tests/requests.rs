@@ -5,16 +5,17 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::Instant;
 
 use super::support::{Recorder, Running, client, identity, posted};
+use crate::message::Secret;
 use crate::model::Code;
 use crate::node::limits::{MESSAGE_BYTES, REQUESTS_PER_KEY};
-use crate::node::{Client, PostAnswer, Secret};
+use crate::node::{Client, PostAnswer};
 
 #[tokio::test]
 async fn a_message_with_its_secrets_goes_and_its_answer_comes_back() {
     let server = Running::start(Recorder::new()).await;
     let me = identity();
     let mut sent = posted(&me, "echo");
-    sent.secrets.insert("key", Secret { value: b"v".to_vec(), salt: b"s".to_vec() });
+    sent.secrets.insert("key".to_owned(), Secret::new(b"v".to_vec(), [1; 32]).unwrap());
     let client = Client::new(me);
     assert_eq!(client.post(&server.address(), &sent).await.unwrap(), PostAnswer::Reply(sent));
 }
@@ -202,7 +203,7 @@ async fn a_package_is_served_whole_and_by_range() {
     assert!(head.contains("content-length: 10") && head.ends_with("\r\n\r\n"), "{head}");
     let manifest = server.ask(&format!("{line}/manifest"), "").await;
     assert!(manifest.contains("content-type: application/json") && manifest.ends_with("\r\n\r\n{}"), "{manifest}");
-    assert_eq!(client().manifest(&server.address(), digest).await.unwrap(), b"{}");
+    assert_eq!(client().manifest(&server.address(), digest, None).await.unwrap(), b"{}");
 }
 
 #[tokio::test]

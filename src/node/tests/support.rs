@@ -55,7 +55,7 @@ impl Recorder {
         let (recorder, digest) = (Self::new(), Digest::of(bytes));
         let mut files = recorder.files.lock().unwrap();
         files.insert((digest, Part::Package), bytes.to_vec());
-        files.insert((digest, Part::Manifest), b"{}".to_vec());
+        files.insert((digest, Part::Manifest(None)), b"{}".to_vec());
         drop(files);
         (recorder, digest)
     }

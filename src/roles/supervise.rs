@@ -1,0 +1,345 @@
+//! The supervisor of a running role (row A15): a process of its own that runs the program, says when it is ready, meters
+//! it, and stops it when the session is over. Where no `serve` runs, it also does the node's talking.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::drive::ByHand;
+use super::node::{Node, blocking};
+use super::part::{Part, Places};
+use super::poll::Cursor;
+use super::serve;
+use crate::message::secret::service_secret;
+use crate::message::{Failure, Secret};
+use crate::model::{Code, Error, Event, Party, Result, SessionId, Span, Time};
+use crate::process::plan::Plan;
+use crate::process::record::Record;
+use crate::process::{Happening, Supervisor};
+use crate::service::platform::Platform;
+use crate::service::template;
+use crate::session::{Machine, Meter, Outcome, Work};
+use crate::store::lock::Lock;
+use crate::store::secrets::Secrets as SecretStore;
+use crate::store::{document, file, installs, tree};
+
+/// How often a program that is not ready yet is looked at.
+const BUSY_NAP: Duration = Duration::from_millis(10);
+/// How often a program that runs is looked at, and whether its session is over.
+const QUIET_NAP: Duration = Duration::from_millis(100);
+/// How often the meters are made durable.
+const TICK: Span = Span::from_secs(5);
+/// How long one poll of the provider waits there.
+const POLL_WAIT: Duration = Duration::from_secs(20);
+
+/// One running role.
+struct Watch {
+    node: Arc<Node>,
+    session: SessionId,
+    party: Party,
+    program: Supervisor,
+    /// What was metered by supervisors before this one.
+    before: Meter,
+    ticked: Time,
+    accounted: Time,
+    stopping: bool,
+    outcome: Option<Outcome>,
+}
+
+/// Runs the role until it has come to rest; where `stop` is done, stops it without ending the session.
+///
+/// # Errors
+/// `locked` where another supervisor has charge of it; `wrong-state` where it is not to run.
+pub async fn supervise(
+    node: Arc<Node>,
+    session: SessionId,
+    party: Party,
+    stop: impl Future<Output = ()> + Send,
+) -> Result<()> {
+    let lock = node
+        .try_supervise(session, party)?
+        .ok_or_else(|| Error::new(Code::Locked, "another process runs this role already").about(session))?;
+    let machine = node.read(session, party)?.machine;
+    if machine.work() != [Work::Run] {
+        return Err(Error::new(
+            Code::WrongState,
+            format!("the session is {}: its program is not to run", machine.summary().state),
+        )
+        .about(session));
+    }
+    let talking = tokio::spawn(talk(Arc::clone(&node), session, party));
+    let result = watch(&node, session, party, &machine, lock, stop).await;
+    talking.abort();
+    result
+}
+
+async fn watch(
+    node: &Arc<Node>,
+    session: SessionId,
+    party: Party,
+    machine: &Machine,
+    lock: Lock,
+    stop: impl Future<Output = ()> + Send,
+) -> Result<()> {
+    let begun = blocking(|| Watch::begin(node, session, party, machine));
+    let mut watch = match begun {
+        Ok(watch) => watch,
+        Err(error) => {
+            let failure = Failure { code: error.code, text: error.message.clone(), tail: error.hint.clone() };
+            node.take_result(session, party, Outcome::Started)?;
+            node.take_result(session, party, Outcome::NotReady { failure })?;
+            drop(lock);
+            node.poke(session, party);
+            return finish(node, session, party).await;
+        }
+    };
+    let mut stop = std::pin::pin!(stop);
+    let mut asked = false;
+    while !watch.turn()? {
+        let nap = if watch.program.is_ready() { QUIET_NAP } else { BUSY_NAP };
+        tokio::select! {
+            () = stop.as_mut(), if !asked => { asked = true; watch.asked_to_stop(); }
+            () = tokio::time::sleep(nap) => {}
+        }
+    }
+    let outcome = watch.outcome.take();
+    if let Some(outcome) = outcome {
+        node.take_result(session, party, outcome)?;
+    }
+    drop(lock);
+    node.poke(session, party);
+    finish(node, session, party).await
+}
+
+/// Where no `serve` runs, the supervisor sees the session to its end: removal, final accounting, last reports.
+async fn finish(node: &Arc<Node>, session: SessionId, party: Party) -> Result<()> {
+    let deadline = tokio::time::Instant::now() + Duration::from_secs(60);
+    while serve::running(&node.state)?.is_none() && tokio::time::Instant::now() < deadline {
+        if node.drive(session, party, ByHand::default()).await?.is_none() && !node.projection(session, party)?.live {
+            break;
+        }
+        let machine = node.read(session, party)?;
+        if machine.machine.work().is_empty() && machine.outbox.is_empty() {
+            break;
+        }
+        tokio::time::sleep(BUSY_NAP).await;
+    }
+    Ok(())
+}
+
+/// Without a `serve`: sends what waits, and asks the provider what is new.
+async fn talk(node: Arc<Node>, session: SessionId, party: Party) {
+    let mut cursor = Cursor::default();
+    loop {
+        let serving = serve::running(&node.state).is_ok_and(|running| running.is_some());
+        if serving {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            continue;
+        }
+        if let Ok(projection) = node.projection(session, party) {
+            for recipient in projection.recipients {
+                drop(node.send_to(session, party, recipient).await);
+            }
+            if node.poll(&projection.summary.provider, &mut cursor, POLL_WAIT).await.is_err() {
+                tokio::time::sleep(Duration::from_secs(1)).await;
+            }
+        }
+    }
+}
+
+impl Watch {
+    fn begin(node: &Arc<Node>, session: SessionId, party: Party, machine: &Machine) -> Result<Self> {
+        let part = Part::of(machine)?;
+        let places = node.places(session, party);
+        let plan = plan(node, &part, &places)?;
+        let before = node.metered(session, party)?.unwrap_or_default();
+        let record = Record::read(&places.record)?;
+        let program = match record.and_then(|record| Supervisor::adopt(plan.clone(), record, &node.system)) {
+            Some(adopted) => adopted,
+            None => {
+                // Started first of all: who finds the session running looks for a program.
+                node.take_result(session, party, Outcome::Started)?;
+                Supervisor::start(plan, &node.system)?
+            }
+        };
+        node.take_result(session, party, Outcome::Started)?;
+        let now = node.system.now();
+        Ok(Self {
+            node: Arc::clone(node),
+            session,
+            party,
+            program,
+            before,
+            ticked: now,
+            accounted: now,
+            stopping: false,
+            outcome: None,
+        })
+    }
+
+    /// One look at the program and at the session; true when all has come to rest.
+    fn turn(&mut self) -> Result<bool> {
+        for happening in blocking(|| self.program.poll()) {
+            self.tell(happening)?;
+        }
+        if self.program.is_done() {
+            self.keep_meter()?;
+            if self.outcome.is_none() {
+                self.outcome = Some(Outcome::Stopped { meter: Some(self.meter()) });
+            }
+            return Ok(true);
+        }
+        if !self.stopping {
+            let over = self.node.read(self.session, self.party)?.machine.work() == [Work::Stop];
+            if over {
+                self.stop();
+            }
+            self.tick()?;
+        }
+        Ok(false)
+    }
+    fn asked_to_stop(&mut self) {
+        self.stop();
+    }
+    fn stop(&mut self) {
+        if !self.stopping {
+            self.stopping = true;
+            self.program.begin_stop();
+        }
+    }
+    fn tell(&mut self, happening: Happening) -> Result<()> {
+        let outcome = match happening {
+            Happening::Ready { .. } => Some(Outcome::Ready),
+            Happening::NotReady { why, tail } => {
+                self.outcome = Some(Outcome::NotReady { failure: failure(Code::NotReady, why, tail) });
+                None
+            }
+            Happening::GaveUp { why, tail } => {
+                self.outcome =
+                    Some(Outcome::GaveUp { failure: failure(Code::ServiceFailed, why, tail), meter: self.meter() });
+                None
+            }
+            Happening::Exited { status, ok } => {
+                self.say(format!("the program ended: {status}"));
+                self.outcome = (ok && !self.stopping).then(|| Outcome::Exited { meter: self.meter() });
+                None
+            }
+            Happening::Restarting { r#in, .. } => {
+                self.outcome = None;
+                self.say(format!("the program is started again in {in}", in = r#in));
+                None
+            }
+            Happening::Stopped { survivors, .. } => {
+                if !survivors.is_empty() {
+                    self.say(format!("could not be ended: {}", survivors.join(", ")));
+                }
+                None
+            }
+            Happening::Started { .. } => None,
+        };
+        match outcome {
+            Some(outcome) => self.node.take_result(self.session, self.party, outcome),
+            None => Ok(()),
+        }
+    }
+    fn say(&self, text: String) {
+        self.node.emit(Event::Step { session: self.session, party: self.party, text });
+    }
+    fn meter(&self) -> Meter {
+        let meter = self.program.meter();
+        Meter {
+            running_ms: self.before.running_ms + meter.running_ms,
+            starts: self.before.starts + u64::from(meter.starts),
+        }
+    }
+    fn keep_meter(&self) -> Result<()> {
+        let path = self.node.state.projection(self.session, self.party, "meter.json");
+        document::write_json(&path, &self.meter(), file::PRIVATE)
+    }
+    /// Makes the meters durable, and accounts by interval.
+    fn tick(&mut self) -> Result<()> {
+        let now = self.node.system.now();
+        if now.since(self.ticked) >= TICK {
+            self.ticked = now;
+            self.keep_meter()?;
+        }
+        let interval = self.node.config.accounting.interval;
+        if self.party == Party::Initiator && self.program.is_ready() && now.since(self.accounted) >= interval {
+            self.accounted = now;
+            self.node.take_result(self.session, self.party, Outcome::Metered { meter: self.meter(), account: true })?;
+        }
+        Ok(())
+    }
+}
+
+fn failure(code: Code, text: String, tail: String) -> Failure {
+    Failure { code, text, tail: Some(tail).filter(|tail| !tail.is_empty()) }
+}
+
+/// Everything that the program is run with: rendered, and its files laid out anew.
+fn plan(node: &Node, part: &Part, places: &Places) -> Result<Plan> {
+    let platform = Platform::here();
+    let context = part.context(&platform);
+    let run = part.terms.run.as_ref().ok_or_else(|| Error::new(Code::WrongState, "this role is not run"))?;
+    let run = template::render_run(run, &context)?;
+    let root = node.install_root(part.session, part.party, &part.role)?;
+    let status = installs::look(&root)?;
+    let generation = status
+        .and_then(|status| status.current)
+        .ok_or_else(|| Error::new(Code::WrongState, "the software is not installed"))?;
+    Ok(Plan {
+        folder: installs::folder_of(&root, generation),
+        command: run.command,
+        environment: run.environment,
+        variables: variables(node, part, places, &root)?,
+        data: root.join("data"),
+        ready: run.ready,
+        stop: run.stop,
+        restart: run.restart,
+        log: places.output.clone(),
+        record: places.record.clone(),
+    })
+}
+
+/// The `DEPLOYCTL_…` variables and the files that they name.
+fn variables(node: &Node, part: &Part, places: &Places, root: &std::path::Path) -> Result<BTreeMap<String, String>> {
+    let given = places.folder.join("given");
+    tree::remove(&given)?;
+    let option_files = given.join("options");
+    file::create_dir_private(&option_files)?;
+    let put = |name: &str, bytes: &[u8]| {
+        let path = given.join(name);
+        file::write_atomic_unsynced(&path, bytes, file::PRIVATE).map(|()| path.display().to_string())
+    };
+    let store = SecretStore::of(&node.state, part.session);
+    for name in &part.secrets {
+        if let Some(secret) = store.find_json::<Secret>(&format!("option.{name}"))? {
+            file::write_atomic_unsynced(&option_files.join(&**name), secret.value(), file::PRIVATE)?;
+        }
+    }
+    let key = store.find_json::<Secret>("key")?;
+    let roster = store.find_json::<Secret>("roster")?;
+    let (Some(key), Some(roster)) = (key, roster) else {
+        return Err(Error::new(Code::Damaged, "the session's key is missing")
+            .hint("restore the folder secrets/ of the session, or request the service again"));
+    };
+    let secret = data_encoding::BASE32_NOPAD_NOCASE.encode(&service_secret(&key, &roster)).to_ascii_lowercase();
+    let pairs = [
+        ("OPTIONS", put("options.json", &json(&part.options))?),
+        ("ROSTER", put("roster.json", &json(part.roster()))?),
+        ("CONFIGURATION", put("configuration.json", &json(&part.delivery.configuration))?),
+        ("SECRET_FILE", put("secret", format!("{secret}\n").as_bytes())?),
+        ("USAGE_FILE", put("usage.jsonl", b"")?),
+        ("OPTION_FILES", option_files.display().to_string()),
+        ("SESSION", part.session.to_string()),
+        ("ROLE", part.role.to_string()),
+        ("PLATFORM", Platform::here().to_string()),
+        ("DATA", root.join("data").display().to_string()),
+    ];
+    Ok(pairs.into_iter().map(|(name, value)| (format!("DEPLOYCTL_{name}"), value)).collect())
+}
+
+/// A file for the program to read.
+fn json<T: serde::Serialize>(value: &T) -> Vec<u8> {
+    serde_json::to_vec_pretty(value).expect("names, numbers and texts serialize")
+}
