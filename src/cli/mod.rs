@@ -1,1 +1,164 @@
+//! The commands: one file each, its arguments beside what it does. Words for people live here.
 
+mod accept;
+mod account;
+mod build;
+mod demo;
+mod init;
+mod install;
+mod invite;
+mod remove;
+mod request;
+mod serve;
+mod shell;
+mod start;
+mod status;
+mod stop;
+mod supervise;
+mod trust;
+mod verify;
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use clap::error::ErrorKind;
+use clap::{Parser, Subcommand};
+
+use crate::model::{Code, Error, Result};
+use crate::ui::Ui;
+use shell::{Global, Shell};
+
+/// Deploy software by invitation, and hand it to one another on a network.
+///
+/// An Initiator picks a service at a provider and names the peers; the provider invites them, builds the software for
+/// those who accept, and everyone installs and runs it until the Initiator ends it. Then it is gone again.
+#[derive(Parser)]
+#[command(name = "deployctl", version, max_term_width = 100, propagate_version = true, after_long_help = EXAMPLES)]
+struct Cli {
+    #[command(flatten)]
+    global: Global,
+    #[command(subcommand)]
+    command: Command,
+}
+
+const EXAMPLES: &str = "Examples:
+  deployctl demo                                    see the whole method at work on this machine
+  deployctl init --name anna --address 192.0.2.7:4800
+  deployctl trust add shop deploy://KEY@shop.example:4800 --may provide
+  deployctl request --provider shop --list
+  deployctl request site --provider shop --peer ben --wait running
+  deployctl status
+
+Exit codes:
+  0 done   1 failed   2 wrong usage   3 the other side said no   4 verification failed
+  5 not reached, try again   6 no such thing, or too late   7 partly done   8 bad input   130 interrupted";
+
+#[derive(Subcommand)]
+enum Command {
+    /// Make this node's identity and print its address
+    Init(init::Args),
+    /// Say whom this node trusts, and with what
+    Trust(trust::Args),
+    /// Run this node: provider, inbox of a peer, and all that goes on by itself
+    Serve(serve::Args),
+    /// Ask a provider for a service, and name the peers
+    Request(request::Args),
+    /// Look at the invitations of a session
+    Invite(invite::Args),
+    /// Look at invitations and answer them
+    Accept(accept::Args),
+    /// Build the software of a session now
+    Build(build::Args),
+    /// Fetch, verify and install what was delivered
+    Install(install::Args),
+    /// Start a service, or wait until it is ready
+    Start(start::Args),
+    /// End a session (Initiator, provider), or leave it (peer)
+    Stop(stop::Args),
+    /// See what was used and what it costs, and account for it
+    Account(account::Args),
+    /// Remove the software of a session
+    Remove(remove::Args),
+    /// See what is going on
+    Status(status::Args),
+    /// Check a session from its files alone
+    Verify(verify::Args),
+    /// See the whole method at work: provider, Initiator and peers on this machine
+    Demo(demo::Args),
+    /// Run a role's program (started by deployctl itself)
+    #[command(hide = true)]
+    Supervise(supervise::Args),
+}
+
+/// Runs the program's arguments; what it returns is the process's exit code.
+pub fn main() -> ExitCode {
+    let arguments: Vec<OsString> = std::env::args_os().collect();
+    let json = wants_json(&arguments);
+    let cli = match Cli::try_parse_from(&arguments) {
+        Ok(cli) => cli,
+        Err(error) => return usage(&error, json),
+    };
+    let shell = match Shell::new(cli.global) {
+        Ok(shell) => shell,
+        Err((ui, error)) => return exit(&ui, Err(error)),
+    };
+    let result = cli.command.run(&shell);
+    exit(&shell.ui, result)
+}
+
+impl Command {
+    fn run(self, shell: &Shell) -> Result<()> {
+        match self {
+            Command::Init(args) => init::run(args, shell),
+            Command::Trust(args) => trust::run(args, shell),
+            Command::Serve(args) => serve::run(args, shell),
+            Command::Request(args) => request::run(args, shell),
+            Command::Invite(args) => invite::run(args, shell),
+            Command::Accept(args) => accept::run(args, shell),
+            Command::Build(args) => build::run(&args, shell),
+            Command::Install(args) => install::run(args, shell),
+            Command::Start(args) => start::run(args, shell),
+            Command::Stop(args) => stop::run(args, shell),
+            Command::Account(args) => account::run(args, shell),
+            Command::Remove(args) => remove::run(args, shell),
+            Command::Status(args) => status::run(&args, shell),
+            Command::Verify(args) => verify::run(&args, shell),
+            Command::Demo(args) => demo::run(args, shell),
+            Command::Supervise(args) => supervise::run(args, shell),
+        }
+    }
+}
+
+fn exit(ui: &Ui, result: Result<()>) -> ExitCode {
+    match result {
+        // Whoever read the output has gone: that is no failure of ours.
+        _ if ui.reader_left() => ExitCode::SUCCESS,
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            ui.error(&error);
+            ExitCode::from(error.code.exit())
+        }
+    }
+}
+
+/// Help and version are data; all else that clap says is wrong usage.
+fn usage(error: &clap::Error, json: bool) -> ExitCode {
+    let help = matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion);
+    if help || !json {
+        // Where even this cannot be printed, the exit code still says it.
+        let _ = error.print();
+        return if help { ExitCode::SUCCESS } else { ExitCode::from(Code::Usage.exit()) };
+    }
+    let text = error.to_string();
+    let message = text.lines().next().unwrap_or_default().trim_start_matches("error: ").to_owned();
+    let wrong = Error::new(Code::Usage, message).hint("see `deployctl --help`");
+    let ui = Ui::new(crate::ui::Settings { format: crate::ui::Format::Json, ..crate::ui::Settings::default() });
+    exit(&ui, Err(wrong))
+}
+
+/// Whether JSON is wanted, before the arguments are known to be right.
+fn wants_json(arguments: &[OsString]) -> bool {
+    let flag = arguments.windows(2).any(|pair| pair[0] == "--format" && pair[1] == "json");
+    let joined = arguments.iter().any(|one| one == "--format=json");
+    flag || joined || std::env::var_os("DEPLOYCTL_FORMAT").is_some_and(|format| format == "json")
+}

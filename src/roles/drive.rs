@@ -25,6 +25,8 @@ const SUPERVISOR_START: Span = Span::from_secs(3);
 pub struct ByHand {
     pub install: bool,
     pub remove: bool,
+    /// Do not start a supervisor: the program is to be run by this very process.
+    pub only_prepare: bool,
 }
 
 enum Done {
@@ -132,6 +134,7 @@ impl Node {
                 return Ok(Done::Nothing);
             }
             Work::Install => self.install(&Part::of(machine)?).await?,
+            Work::Run if by_hand.only_prepare => return Ok(Done::Nothing),
             Work::Run => return self.see_that_it_runs(session, party),
             Work::Stop => match self.see_that_it_stops(session, party)? {
                 Some(outcome) => outcome,
@@ -196,7 +199,7 @@ impl Node {
     }
 
     /// What the supervisor metered last.
-    pub(super) fn metered(&self, session: SessionId, party: Party) -> Result<Option<Meter>> {
+    pub fn metered(&self, session: SessionId, party: Party) -> Result<Option<Meter>> {
         crate::store::document::read_json(&self.state.projection(session, party, "meter.json"))
     }
 

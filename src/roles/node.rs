@@ -94,6 +94,14 @@ impl Node {
             state,
         })
     }
+    /// Takes the address of a `serve` that runs on the same state directory.
+    ///
+    /// # Errors
+    /// `io`, `damaged`.
+    pub fn find_listening(&mut self) -> Result<()> {
+        self.listening = super::serve::running(&self.state)?.map(|running| running.address);
+        Ok(())
+    }
     pub fn key(&self) -> Key {
         self.identity.key()
     }

@@ -9,7 +9,7 @@ use super::node::{Node, blocking};
 use crate::message::Verified;
 use crate::model::{Code, Error, Event, Key, Party, Result, SessionId, SessionState, Span, Time};
 use crate::session::record::{Entry, Replayed, Sent};
-use crate::session::{Input, Machine, Step, Summary, What, replay};
+use crate::session::{Input, Machine, Participation, Stage, Step, Summary, What, replay};
 use crate::store::document;
 use crate::store::log::{self, Head, LogRecord, RecordKind, SessionLog};
 
@@ -34,6 +34,12 @@ pub struct Projection {
     pub wake_at: Option<Time>,
     /// Something is still to be done or sent.
     pub live: bool,
+    /// This node's own program has come to rest.
+    pub at_rest: bool,
+    /// Nothing of the software is on this machine.
+    pub removed: bool,
+    /// The session is over for this node, or about to be.
+    pub ending: bool,
     /// To whom messages wait.
     pub recipients: BTreeSet<Key>,
 }
@@ -153,7 +159,18 @@ impl Projection {
         let summary = replayed.machine.summary();
         let recipients: BTreeSet<_> = replayed.outbox.iter().map(|sent| sent.to.key).collect();
         let live = !summary.over || !recipients.is_empty() || !replayed.machine.work().is_empty();
-        Self { head, wake_at: replayed.machine.wake_at(), live, recipients, summary }
+        let part = replayed.machine.participation();
+        Self {
+            head,
+            wake_at: replayed.machine.wake_at(),
+            live,
+            at_rest: part.is_none_or(Participation::is_at_rest),
+            removed: part
+                .is_none_or(|part| !part.holds_software() && (part.ending.is_some() || part.stage == Stage::Removed)),
+            ending: summary.over || part.is_some_and(|part| part.ending.is_some()),
+            recipients,
+            summary,
+        }
     }
 }
 

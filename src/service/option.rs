@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use crate::model::error::{Error, Result};
 use crate::model::{Code, OptionName, RoleName, serde_as_text};
 
-pub use given::{Given, missing, parse_set, parse_values};
+pub use given::{Given, missing, parse_set, parse_values, typed};
 pub use resolve::{Resolved, resolve};
 pub use value::{OptionValue, Options, SecretText};
 

@@ -89,7 +89,7 @@ impl Participation {
         !matches!(self.stage, Stage::Waiting | Stage::Removed)
     }
     /// Whether the program has come to rest, or never ran.
-    pub(super) fn is_at_rest(&self) -> bool {
+    pub fn is_at_rest(&self) -> bool {
         match self.stage {
             Stage::Waiting | Stage::Delivered | Stage::Stopped | Stage::Removed => true,
             Stage::Installed => !self.may_run(),

@@ -49,6 +49,10 @@ impl Participant {
             reported: Time::from_unix_ms(0),
         }
     }
+    /// The invitation that was sent to this peer; the Initiator has none.
+    pub fn invitation_id(&self) -> Option<MessageId> {
+        self.invitation.map(|(id, _)| id)
+    }
     pub fn key(&self) -> Key {
         self.address.key
     }

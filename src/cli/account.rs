@@ -1,0 +1,177 @@
+//! `deployctl account`
+
+use std::sync::Arc;
+
+use serde::Serialize;
+
+use super::shell::Shell;
+use super::stop;
+use crate::message::AccountingKind;
+use crate::model::{Code, Error, Party, Result, SessionId};
+use crate::roles::Node;
+use crate::roles::books::{self, Account};
+use crate::roles::drive::ByHand;
+use crate::roles::verify::verify_ledger;
+use crate::service::usage::{Usage, parse_usage};
+use crate::session::{Decision, Outcome, What};
+
+/// Shows what a session used and what it costs. The Initiator's node accounts by itself, by interval while the service
+/// runs and finally when it has stopped; here it can be done by hand.
+#[derive(clap::Args)]
+#[command(
+    args_conflicts_with_subcommands = true,
+    after_long_help = "Examples:
+  deployctl account 7k3q
+  deployctl account 7k3q --interim --usage readings=120
+  deployctl account 7k3q --final              ends the session first if it runs
+  deployctl account verify 7k3q"
+)]
+pub(super) struct Args {
+    #[command(subcommand)]
+    command: Option<Command>,
+    /// A session, by any unambiguous beginning of its id
+    #[arg(required = true)]
+    session: Option<String>,
+    /// Account now for what was used so far (Initiator)
+    #[arg(long, group = "interim_or_final")]
+    interim: bool,
+    /// Account finally (Initiator); ends the session if it still runs
+    #[arg(long, group = "interim_or_final")]
+    r#final: bool,
+    /// Something else that was used
+    #[arg(long, value_name = "METER=AMOUNT", requires = "interim_or_final")]
+    usage: Vec<String>,
+}
+
+#[derive(clap::Subcommand)]
+enum Command {
+    /// Check the ledger of a session, or of all: signatures, receipts, chain
+    Verify { session: Option<String> },
+}
+
+#[derive(Serialize)]
+struct Verified {
+    session: SessionId,
+    accountings: u64,
+}
+
+#[derive(Serialize)]
+struct AllVerified {
+    verified: Vec<Verified>,
+}
+
+pub(super) fn run(args: Args, shell: &Shell) -> Result<()> {
+    let node = shell.node()?;
+    if let Some(Command::Verify { session }) = &args.command {
+        return verify(&node, session.as_deref(), shell);
+    }
+    let prefix = args.session.as_deref().unwrap_or_default();
+    let part = node.part_as(prefix, &[Party::Initiator, Party::Provider])?;
+    let session = part.summary.session;
+    if args.interim || args.r#final {
+        if part.summary.party != Party::Initiator {
+            return Err(
+                Error::new(Code::NotPermitted, "only the Initiator accounts; the provider countersigns").about(session)
+            );
+        }
+        let usage = usage(&args.usage)?;
+        shell.run(account(&node, session, args.r#final, usage, shell))?;
+    }
+    let account = books::account(&node, session)?;
+    shell.ui.data(&account, || table(&account))
+}
+
+fn table(account: &Account) -> String {
+    let state = if account.closed { "closed" } else { "open" };
+    format!(
+        "session {}, {} accountings, {state}\n{}",
+        account.session.short(),
+        account.accountings,
+        account.statement.table()
+    )
+}
+
+fn usage(texts: &[String]) -> Result<Usage> {
+    let mut usage = Usage::default();
+    for text in texts {
+        let (meter, amount) = parse_usage(text)?;
+        usage.add(meter, amount)?;
+    }
+    Ok(usage)
+}
+
+/// Accounts by hand. What the provider cannot be told yet is kept and sent later.
+async fn account(node: &Arc<Node>, session: SessionId, last: bool, usage: Usage, shell: &Shell) -> Result<()> {
+    if books::account(node, session)?.closed {
+        if last && usage.is_empty() {
+            shell.ui.note("the final accounting was made already");
+            return Ok(());
+        }
+        return Err(Error::new(Code::WrongState, "the final accounting was made already").about(session));
+    }
+    if let Some(meter) = node.metered(session, Party::Initiator)? {
+        node.step(session, Party::Initiator, What::Result(Outcome::Metered { meter, account: false }))?;
+    }
+    if !last || !usage.is_empty() {
+        node.step(
+            session,
+            Party::Initiator,
+            What::Decided(Decision::Account { kind: AccountingKind::Interim, usage }),
+        )?;
+    }
+    if last {
+        return finally(node, session, shell).await;
+    }
+    send(node, session).await
+}
+
+async fn send(node: &Arc<Node>, session: SessionId) -> Result<()> {
+    let provider = node.projection(session, Party::Initiator)?.summary.provider;
+    node.send_to(session, Party::Initiator, provider.key).await.map_err(|error| match error.code.may_pass_later() {
+        true => error
+            .while_doing("accounted, and the provider does not know it yet")
+            .hint("it is kept and will be sent while `deployctl serve` or a waiting command runs"),
+        false => error,
+    })
+}
+
+/// Ends the session where it still runs; the final accounting follows when the program has come to rest.
+async fn finally(node: &Arc<Node>, session: SessionId, shell: &Shell) -> Result<()> {
+    let projection = node.projection(session, Party::Initiator)?;
+    if !projection.ending && !projection.summary.over {
+        shell.ui.note("the service is ended first");
+        match stop::say(node, session, Party::Initiator, None).await {
+            Err(error) if error.code.may_pass_later() => {}
+            other => other?,
+        }
+    }
+    node.wait_for(session, Party::Initiator, ByHand::default(), shell.timeout, |projection| {
+        (projection.at_rest || projection.summary.over).then_some(Ok(()))
+    })
+    .await?;
+    send(node, session).await
+}
+
+fn verify(node: &Node, session: Option<&str>, shell: &Shell) -> Result<()> {
+    let parts = match session {
+        Some(prefix) => vec![node.part_as(prefix, &[Party::Initiator, Party::Provider])?],
+        None => node.parts()?,
+    };
+    let mut verified = Vec::new();
+    for part in parts.iter().filter(|part| part.summary.party != Party::Peer) {
+        let session = part.summary.session;
+        let replayed = node.read(session, part.summary.party)?;
+        verified.push(Verified { session, accountings: verify_ledger(node, session, Some(&replayed))? });
+    }
+    let all = AllVerified { verified };
+    shell.ui.data(&all, || {
+        let line = |one: &Verified| {
+            format!(
+                "session {}: {} accountings, signed, countersigned and chained",
+                one.session.short(),
+                one.accountings
+            )
+        };
+        all.verified.iter().map(line).collect::<Vec<_>>().join("\n")
+    })
+}

@@ -1,0 +1,65 @@
+//! `deployctl remove`
+
+use super::shell::Shell;
+use super::{status, stop};
+use crate::model::{Party, Result, Span};
+use crate::roles::drive::ByHand;
+use crate::roles::part::Wishes;
+use crate::session::Summary;
+
+/// How long to wait until the software is gone.
+const GONE: Span = Span::from_secs(120);
+
+/// Removes the software of a session from this machine, and nothing else. If it is running, you leave the session first
+/// (as a peer) or end it (as the Initiator).
+#[derive(clap::Args)]
+#[command(after_long_help = "Examples:
+  deployctl remove 7k3q
+  deployctl remove 7k3q --keep-data     leaves the program's own data")]
+pub(super) struct Args {
+    /// A session, by any unambiguous beginning of its id
+    session: String,
+    /// Leave the program's own data folder
+    #[arg(long)]
+    keep_data: bool,
+}
+
+pub(super) fn run(args: Args, shell: &Shell) -> Result<()> {
+    let node = shell.node()?;
+    let part = node.part_as(&args.session, &[Party::Initiator, Party::Peer])?;
+    let (session, party) = (part.summary.session, part.summary.party);
+    if part.removed {
+        shell.ui.note("nothing of it is installed");
+        return shell.ui.data(&part.summary, || status::describe(&part.summary, shell.system.now()));
+    }
+    if args.keep_data {
+        let wishes = node.wishes(session, party)?;
+        node.wish(session, party, &Wishes { keep_data: true, ..wishes })?;
+    }
+    let summary = shell.run(async {
+        if !part.ending {
+            let said = stop::say(&node, session, party, None).await;
+            if let Err(error) = said {
+                if !error.code.may_pass_later() {
+                    return Err(error);
+                }
+                shell.ui.warn(&format!("the provider does not know it yet, and will be told: {error}"));
+            }
+        }
+        let by_hand = ByHand { remove: true, ..ByHand::default() };
+        let limit = shell.timeout.unwrap_or(GONE);
+        node.wait_for(session, party, by_hand, Some(limit), |projection| {
+            projection.removed.then(|| Ok(projection.summary.clone()))
+        })
+        .await
+    })?;
+    shell.ui.note(&said(&summary));
+    shell.ui.data(&summary, || status::describe(&summary, shell.system.now()))
+}
+
+fn said(summary: &Summary) -> String {
+    match summary.kept.as_slice() {
+        [] => format!("removed; nothing of {} is left on this machine", summary.service),
+        kept => format!("removed; kept: {}", kept.join(", ")),
+    }
+}

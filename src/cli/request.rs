@@ -1,0 +1,281 @@
+//! `deployctl request`
+
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::sync::Arc;
+
+use clap::ValueEnum;
+
+use super::shell::Shell;
+use super::status;
+use crate::message::{Interface as Offered, OnFailure, Quorum, ServiceWanted};
+use crate::model::{Code, Error, Party, Result, RoleName, ServiceName, SessionId, SessionState, Span};
+use crate::roles::drive::ByHand;
+use crate::roles::request::{Wanted, Wish};
+use crate::roles::{Node, sitting::Projection};
+use crate::service::Interface;
+use crate::service::option::{Given, Resolved, missing, parse_set, parse_values, typed};
+use crate::session::{Summary, deadline};
+use crate::store::file;
+use crate::ui::table::table;
+
+/// A file of option values at most, in bytes.
+const MAX_VALUES: u64 = 1 << 20;
+
+/// Asks a provider for a service that you and your peers will run together. Prints the session's id.
+///
+/// Nothing is installed by this: the provider registers the request and invites the peers.
+#[derive(clap::Args)]
+#[command(after_long_help = "Examples:
+  deployctl request --provider shop --list
+  deployctl request site --provider shop --interface
+  deployctl request site --provider shop --peer ben --peer cleo --set port=8080 --wait running
+  deployctl request chat@^1.2 --provider shop --peer ben=guest --quorum any --lasts 2h
+
+To undo: deployctl stop SESSION")]
+pub(super) struct Args {
+    /// The service, with a range of versions if you like: NAME or NAME@^1.2
+    #[arg(value_name = "SERVICE", required_unless_present = "list")]
+    service: Option<Service>,
+    /// The provider, a contact of yours
+    #[arg(long, value_name = "CONTACT")]
+    provider: String,
+    /// List what the provider offers
+    #[arg(long, conflicts_with_all = ["service", "interface"])]
+    list: bool,
+    /// Show the service's options, roles and tariff, and request nothing
+    #[arg(long)]
+    interface: bool,
+    /// A peer to invite, a contact of yours, with its role where there are several
+    #[arg(long = "peer", value_name = "CONTACT[=ROLE]", help_heading = "Who")]
+    peers: Vec<Peer>,
+    /// Your own role, where there are several
+    #[arg(long, help_heading = "Who")]
+    role: Option<RoleName>,
+    /// A line to the peers
+    #[arg(long, value_name = "TEXT", help_heading = "Who")]
+    note: Option<String>,
+    /// An option of the service
+    #[arg(long = "set", value_name = "OPTION=VALUE", help_heading = "Options of the service")]
+    set: Vec<String>,
+    /// A TOML or JSON file of options
+    #[arg(long, value_name = "FILE", help_heading = "Options of the service")]
+    values: Option<PathBuf>,
+    /// How many peers must accept: all, any or a number
+    #[arg(long, default_value = "all", help_heading = "Terms")]
+    quorum: Quorum,
+    /// What happens when a participant fails
+    #[arg(long, value_enum, default_value_t = Failure::Abort, help_heading = "Terms")]
+    on_failure: Failure,
+    /// How long the peers have to answer
+    #[arg(long, default_value_t = deadline::ANSWER_WITHIN, value_name = "DURATION", help_heading = "Terms")]
+    answer_within: Span,
+    /// How long the service lasts, at the most
+    #[arg(long, default_value_t = deadline::LASTS, value_name = "DURATION", help_heading = "Terms")]
+    lasts: Span,
+    /// Do not start it until you say `deployctl start`
+    #[arg(long, help_heading = "Terms")]
+    hold: bool,
+    /// Come back when it is so far
+    #[arg(long, value_enum, default_value_t = Wait::Registered)]
+    wait: Wait,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Failure {
+    Abort,
+    Continue,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
+enum Wait {
+    Registered,
+    Answered,
+    Delivered,
+    Running,
+}
+
+#[derive(Clone)]
+struct Service(ServiceWanted);
+
+impl FromStr for Service {
+    type Err = Error;
+    fn from_str(text: &str) -> Result<Self> {
+        let (name, range) = match text.split_once('@') {
+            Some((name, range)) => (name, Some(range)),
+            None => (text, None),
+        };
+        let version = range
+            .map(|range| {
+                range
+                    .parse()
+                    .map_err(|why| Error::new(Code::Usage, format!("“{range}” is not a range of versions: {why}")))
+            })
+            .transpose()?;
+        Ok(Self(ServiceWanted { name: name.parse::<ServiceName>()?, version }))
+    }
+}
+
+#[derive(Clone)]
+struct Peer {
+    contact: String,
+    role: Option<RoleName>,
+}
+
+impl FromStr for Peer {
+    type Err = Error;
+    fn from_str(text: &str) -> Result<Self> {
+        let (contact, role) = match text.split_once('=') {
+            Some((contact, role)) => (contact, Some(role.parse()?)),
+            None => (text, None),
+        };
+        Ok(Self { contact: contact.to_owned(), role })
+    }
+}
+
+pub(super) fn run(args: Args, shell: &Shell) -> Result<()> {
+    let node = shell.node()?;
+    let provider = node.contacts.by_name(&args.provider)?.address;
+    shell.run(async {
+        let Some(Service(service)) = args.service.clone() else {
+            return list(&node.list_services(&provider).await?, shell);
+        };
+        if args.interface {
+            return show(&node.look_at(&provider, service).await?, shell);
+        }
+        if args.peers.is_empty() {
+            return Err(Error::new(Code::Usage, "a service is run together with somebody: no peer is named")
+                .hint("name one or more: --peer CONTACT"));
+        }
+        let wish = wish(&args, &node)?;
+        let (session, offered) = node.ask(&provider, service).await?;
+        let resolved = match options(&args, &offered, shell) {
+            Ok(resolved) => resolved,
+            Err(error) => return Err(give_up(&node, session, error)),
+        };
+        node.request(session, &offered, &wish, &resolved).await.map_err(|error| match error.code.may_pass_later() {
+            true => error,
+            false => give_up(&node, session, error),
+        })?;
+        shell.ui.note(&format!("session {session} is registered; to undo: deployctl stop {}", session.short()));
+        let summary = wait(&args, &node, session, shell).await?;
+        shell.ui.data(&summary, || session.to_string())
+    })
+}
+
+/// A session that will not be requested is not left open.
+fn give_up(node: &Node, session: SessionId, error: Error) -> Error {
+    let decision = crate::session::Decision::Stop { reason: error.message.clone() };
+    // It may be over by the refusal already.
+    let _ = node.step(session, Party::Initiator, crate::session::What::Decided(decision));
+    error
+}
+
+fn wish(args: &Args, node: &Node) -> Result<Wish> {
+    let mut peers = Vec::new();
+    for peer in &args.peers {
+        let contact = node.contacts.by_name(&peer.contact)?;
+        peers.push(Wanted { name: contact.name, address: contact.address, role: peer.role.clone() });
+    }
+    Ok(Wish {
+        peers,
+        role: args.role.clone(),
+        note: args.note.clone(),
+        quorum: args.quorum,
+        on_failure: match args.on_failure {
+            Failure::Abort => OnFailure::Abort,
+            Failure::Continue => OnFailure::Continue,
+        },
+        answer_within: args.answer_within,
+        lasts: args.lasts,
+        hold: args.hold,
+    })
+}
+
+/// From the file, then from the flags, then asked on a terminal; checked before anything is sent (A5).
+fn options(args: &Args, offered: &Offered, shell: &Shell) -> Result<Resolved> {
+    let interface = as_interface(offered);
+    let specs = interface.options()?;
+    let mut given = Given::new();
+    if let Some(path) = &args.values {
+        let bytes = file::read_limited(path, MAX_VALUES)?;
+        let text = String::from_utf8(bytes)
+            .map_err(|_| Error::new(Code::BadOption, format!("{} is not UTF-8 text", path.display())))?;
+        let extension = path.extension().and_then(|extension| extension.to_str()).unwrap_or("toml");
+        given = parse_values(&text, extension).map_err(|error| error.while_doing(path.display()))?;
+    }
+    for pair in &args.set {
+        let (name, value) = parse_set(&specs, pair)?;
+        given.insert(name, value);
+    }
+    if shell.ui.can_ask() {
+        for spec in missing(&specs, &given).into_iter().cloned().collect::<Vec<_>>() {
+            let label = format!("{} ({})", spec.label(), spec.allowed());
+            let text = shell.ui.ask_line(&label, None, &format!("--set {}=…", spec.name))?;
+            given.insert(spec.name.clone(), typed(&spec, &text)?);
+        }
+    }
+    interface.resolve(&given)
+}
+
+fn as_interface(offered: &Offered) -> Interface {
+    Interface {
+        name: offered.service.name.clone(),
+        version: offered.service.version.clone(),
+        summary: offered.summary.clone(),
+        category: None,
+        license: None,
+        schema: offered.schema.clone(),
+        roles: offered.roles.clone(),
+        tariff: offered.tariff.clone(),
+    }
+}
+
+fn show(offered: &Offered, shell: &Shell) -> Result<()> {
+    let interface = as_interface(offered);
+    let text = interface.describe()?;
+    shell.ui.data(&interface, || text)
+}
+
+fn list(described: &crate::roles::serve::Described, shell: &Shell) -> Result<()> {
+    if described.services.is_empty() {
+        shell.ui.note("the provider offers nothing to this node; it lists its services to those who may request");
+    }
+    shell.ui.data(described, || {
+        let rows: Vec<_> = described
+            .services
+            .iter()
+            .map(|one| {
+                let roles: Vec<_> = one.roles.keys().map(ToString::to_string).collect();
+                vec![
+                    one.name.to_string(),
+                    one.version.to_string(),
+                    one.category.clone().unwrap_or_default(),
+                    roles.join(", "),
+                    one.summary.clone(),
+                ]
+            })
+            .collect();
+        table(&["SERVICE", "VERSION", "CATEGORY", "ROLES", "SUMMARY"], &rows)
+    })
+}
+
+async fn wait(args: &Args, node: &Arc<Node>, session: SessionId, shell: &Shell) -> Result<Summary> {
+    let wanted = args.wait;
+    node.wait_for(session, Party::Initiator, ByHand::default(), shell.timeout, |projection| reached(wanted, projection))
+        .await
+}
+
+fn reached(wanted: Wait, projection: &Projection) -> Option<Result<Summary>> {
+    let summary = &projection.summary;
+    let goal = match wanted {
+        Wait::Registered => SessionState::Inviting,
+        Wait::Answered => SessionState::Building,
+        Wait::Delivered => SessionState::Delivering,
+        Wait::Running => SessionState::Running,
+    };
+    if summary.state >= SessionState::Terminating && (summary.state.is_end() || wanted != Wait::Registered) {
+        return Some(Err(status::ended(summary)));
+    }
+    (summary.state >= goal).then(|| Ok(summary.clone()))
+}

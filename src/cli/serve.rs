@@ -1,0 +1,53 @@
+//! `deployctl serve`
+
+use std::path::PathBuf;
+
+use serde::Serialize;
+
+use super::shell::{Shell, asked_to_stop};
+use crate::model::{Address, Host, Result};
+use crate::roles::serve::Service;
+
+/// Runs this node until SIGTERM or Ctrl-C: it answers requests, invites, builds, delivers, installs, starts, accounts and
+/// removes, as its contacts' rights and its settings allow. Prints one line when it is ready.
+#[derive(clap::Args)]
+#[command(after_long_help = "Examples:
+  deployctl serve                           at the address given to `init`; without one, asks its providers instead
+  deployctl serve --listen 127.0.0.1:0      at a free port; the ready line says which
+  deployctl serve --services ./services     offers what is in that folder")]
+pub(super) struct Args {
+    /// Where to listen; port 0 takes a free one
+    #[arg(long, value_name = "ADDR")]
+    listen: Option<Host>,
+    /// The folder of the services that this node offers
+    #[arg(long, value_name = "DIR")]
+    services: Option<PathBuf>,
+}
+
+#[derive(Serialize)]
+struct Ready<'a> {
+    event: &'a str,
+    address: &'a Address,
+    listen: Option<&'a str>,
+    upnp: Option<&'a str>,
+}
+
+pub(super) fn run(args: Args, shell: &Shell) -> Result<()> {
+    let state = shell.open_state()?;
+    let setting = shell.setting()?;
+    let services = args.services.map(std::path::absolute).transpose();
+    let services =
+        services.map_err(|why| crate::model::Error::new(crate::model::Code::Usage, format!("--services: {why}")))?;
+    shell.run_until_stopped(async {
+        let stop = asked_to_stop();
+        let service = Service::begin(state, args.listen.map(|listen| listen.to_string()), setting, services).await?;
+        let running = service.running();
+        let listen = running.listen.as_deref();
+        let ready = Ready { event: "ready", address: &running.address, listen, upnp: None };
+        shell.ui.data(&ready, || match listen {
+            Some(listen) => format!("ready: {} listening on {listen}", running.address),
+            None => format!("ready: {} listens nowhere and asks its providers", running.address),
+        })?;
+        service.run(stop).await
+    })
+}

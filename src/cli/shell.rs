@@ -1,0 +1,163 @@
+//! What every command has at hand: the flags that all take, the screen, and the way to this node.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use clap::{Args, ValueEnum};
+
+use crate::model::{Code, Error, Result, Span};
+use crate::roles::node::Setting;
+use crate::roles::{Node, drive, serve};
+use crate::store::state::{StateDir, default_state_dir};
+use crate::system::System;
+use crate::ui::{ColorChoice, Format, Settings, Ui};
+
+/// Flags that every command takes.
+#[derive(Args)]
+pub(super) struct Global {
+    /// The node's state directory
+    #[arg(long, global = true, env = "DEPLOYCTL_STATE", value_name = "DIR", help_heading = "Global options")]
+    state: Option<PathBuf>,
+    /// What stdout looks like
+    #[arg(long, global = true, env = "DEPLOYCTL_FORMAT", value_enum, default_value_t = FormatArg::Human, help_heading = "Global options")]
+    format: FormatArg,
+    /// Say less: no talk on stderr but warnings and errors
+    #[arg(short, long, global = true, help_heading = "Global options")]
+    quiet: bool,
+    /// Say more
+    #[arg(short, long, global = true, action = clap::ArgAction::Count, help_heading = "Global options")]
+    verbose: u8,
+    /// When to use colours
+    #[arg(long, global = true, value_enum, default_value_t = ColorArg::Auto, help_heading = "Global options")]
+    color: ColorArg,
+    /// Never ask: what would have been asked becomes an error
+    #[arg(long, global = true, help_heading = "Global options")]
+    no_input: bool,
+    /// Answer yes to every confirmation
+    #[arg(short, long, global = true, help_heading = "Global options")]
+    yes: bool,
+    /// How long to wait where something is waited for (30s, 5m)
+    #[arg(long, global = true, value_name = "DURATION", help_heading = "Global options")]
+    timeout: Option<Span>,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum FormatArg {
+    Human,
+    Json,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum ColorArg {
+    Auto,
+    Always,
+    Never,
+}
+
+/// The surroundings of a command.
+pub(super) struct Shell {
+    pub(super) ui: Ui,
+    pub(super) system: System,
+    pub(super) timeout: Option<Span>,
+    state: PathBuf,
+}
+
+impl Shell {
+    pub(super) fn new(global: Global) -> Result<Self, (Ui, Error)> {
+        let ui = Ui::new(Settings {
+            format: match global.format {
+                FormatArg::Human => Format::Human,
+                FormatArg::Json => Format::Json,
+            },
+            color: match global.color {
+                ColorArg::Auto => ColorChoice::Auto,
+                ColorArg::Always => ColorChoice::Always,
+                ColorArg::Never => ColorChoice::Never,
+            },
+            no_color: std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty())
+                || std::env::var_os("TERM").is_some_and(|term| term == "dumb"),
+            quiet: global.quiet,
+            verbose: global.verbose,
+            no_input: global.no_input,
+            yes: global.yes,
+        });
+        let state = match global.state {
+            Some(state) => Ok(state),
+            None => default_state_dir(|name| std::env::var_os(name)),
+        };
+        match state {
+            Ok(state) => Ok(Self { ui, system: System::real(), timeout: global.timeout, state }),
+            Err(error) => Err((ui, error)),
+        }
+    }
+    pub(super) fn state_path(&self) -> &PathBuf {
+        &self.state
+    }
+    pub(super) fn open_state(&self) -> Result<StateDir> {
+        StateDir::open(&self.state, false)
+    }
+    pub(super) fn setting(&self) -> Result<Setting> {
+        let program = std::env::current_exe()
+            .map_err(|why| Error::new(Code::Internal, format!("this program's own file cannot be found: {why}")))?;
+        Ok(Setting {
+            system: self.system.clone(),
+            sink: self.ui.event_sink(),
+            program,
+            poke: Arc::new(|_, _| {}),
+            inherited: drive::inherited(std::env::vars()),
+        })
+    }
+    /// This node; changes that the command makes are told to a running `serve`.
+    pub(super) fn node(&self) -> Result<Arc<Node>> {
+        let state = self.open_state()?;
+        let mut setting = self.setting()?;
+        let told = state.clone();
+        setting.poke = Arc::new(move |session, party| serve::poke_by_socket(&told, session, party));
+        let mut node = Node::open(state, setting)?;
+        node.find_listening()?;
+        Ok(Arc::new(node))
+    }
+    /// Runs something that itself sees to being asked to stop.
+    pub(super) fn run_until_stopped<T>(&self, work: impl Future<Output = Result<T>>) -> Result<T> {
+        let runtime = runtime()?;
+        let result = runtime.block_on(work);
+        runtime.shutdown_background();
+        result
+    }
+    /// Runs something that talks to other nodes; Ctrl-C ends it.
+    pub(super) fn run<T>(&self, work: impl Future<Output = Result<T>>) -> Result<T> {
+        let runtime = runtime()?;
+        let result = runtime.block_on(async {
+            tokio::select! {
+                result = work => result,
+                () = interrupted() => Err(Error::new(Code::Interrupted, "interrupted").hint("what was begun goes on where it was: nothing is half done; `deployctl status` shows it")),
+            }
+        });
+        runtime.shutdown_background();
+        result
+    }
+}
+
+fn runtime() -> Result<tokio::runtime::Runtime> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+    runtime.map_err(|why| Error::new(Code::Internal, format!("starting the runtime: {why}")))
+}
+
+/// Done at Ctrl-C.
+async fn interrupted() {
+    if tokio::signal::ctrl_c().await.is_err() {
+        std::future::pending::<()>().await;
+    }
+}
+
+/// Done at SIGTERM or SIGINT: how a service is asked to stop.
+pub(super) async fn asked_to_stop() {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (Ok(mut term), Ok(mut int)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) else {
+        return std::future::pending().await;
+    };
+    tokio::select! {
+        _ = term.recv() => {}
+        _ = int.recv() => {}
+    }
+}

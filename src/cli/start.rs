@@ -1,0 +1,104 @@
+//! `deployctl start`
+
+use std::sync::Arc;
+
+use super::shell::{Shell, asked_to_stop};
+use super::status;
+use crate::model::{Code, Error, ParticipantState, Party, Result, SessionState};
+use crate::roles::drive::ByHand;
+use crate::roles::sitting::Projection;
+use crate::roles::{Node, supervise};
+use crate::session::{Decision, Machine, Summary, What, Work};
+
+/// Starts a service. A held session (`request --hold`) gets its Initiator's word by this; otherwise the provider says when,
+/// and this waits until the service is ready on this node, doing what is to be done meanwhile.
+#[derive(clap::Args)]
+#[command(after_long_help = "Examples:
+  deployctl start 7k3q
+  deployctl start 7k3q --foreground     stays until the service ends: for systemd and CI
+
+To undo: deployctl stop SESSION")]
+pub(super) struct Args {
+    /// A session, by any unambiguous beginning of its id
+    session: String,
+    /// Run the program under this very process
+    #[arg(long)]
+    foreground: bool,
+}
+
+pub(super) fn run(args: Args, shell: &Shell) -> Result<()> {
+    let node = shell.node()?;
+    let part = node.part_as(&args.session, &[Party::Initiator, Party::Peer])?;
+    let (session, party) = (part.summary.session, part.summary.party);
+    let over = part.summary.over;
+    if over {
+        return Err(status::ended(&part.summary));
+    }
+    shell.run_until_stopped(async {
+        give_the_word(&node, &part, shell).await?;
+        if args.foreground {
+            return foreground(&node, session, party, shell).await;
+        }
+        let summary = until_ready(&node, &part.summary, shell).await?;
+        shell.ui.data(&summary, || status::describe(&summary, shell.system.now()))
+    })
+}
+
+/// The Initiator of a held session says go.
+async fn give_the_word(node: &Arc<Node>, part: &Projection, shell: &Shell) -> Result<()> {
+    let session = part.summary.session;
+    let Machine::Initiator(initiator) = node.read(session, part.summary.party)?.machine else { return Ok(()) };
+    let held = initiator.active().is_some_and(|active| active.request.hold);
+    if !held || part.summary.state >= SessionState::Running {
+        return Ok(());
+    }
+    node.step(session, Party::Initiator, What::Decided(Decision::Start))?;
+    shell.ui.note("gave the word to start");
+    node.send_to(session, Party::Initiator, initiator.provider.key).await
+}
+
+/// Waits until this node's part is confirmed.
+pub(super) async fn until_ready(node: &Arc<Node>, summary: &Summary, shell: &Shell) -> Result<Summary> {
+    node.wait_for(summary.session, summary.party, ByHand { install: true, ..ByHand::default() }, shell.timeout, ready)
+        .await
+}
+
+fn ready(projection: &Projection) -> Option<Result<Summary>> {
+    let summary = &projection.summary;
+    match own(projection)? {
+        ParticipantState::Confirmed => Some(Ok(summary.clone())),
+        ParticipantState::Failed | ParticipantState::Removed | ParticipantState::Stopped => {
+            Some(Err(status::ended(summary)))
+        }
+        ParticipantState::Invited => Some(Err(Error::new(Code::WrongState, "the invitation has not been answered")
+            .hint("deployctl accept shows it")
+            .about(summary.session))),
+        _ if summary.state.is_end() => Some(Err(status::ended(summary))),
+        _ => None,
+    }
+}
+
+/// Where this node's own part stands: the first participant of its own view.
+pub(super) fn own(projection: &Projection) -> Option<ParticipantState> {
+    projection.summary.participants.first().map(|one| one.state)
+}
+
+async fn foreground(node: &Arc<Node>, session: crate::model::SessionId, party: Party, shell: &Shell) -> Result<()> {
+    let by_hand = ByHand { install: true, only_prepare: true, ..ByHand::default() };
+    let reader = Arc::clone(node);
+    node.wait_for(session, party, by_hand, shell.timeout, |projection| match ready(projection) {
+        Some(Err(error)) => Some(Err(error)),
+        _ => {
+            let work = reader.read(session, party).map(|replayed| replayed.machine.work());
+            work.map(|work| (work == [Work::Run]).then_some(())).transpose()
+        }
+    })
+    .await?;
+    shell.ui.note("running; Ctrl-C stops the program");
+    supervise::supervise(Arc::clone(node), session, party, asked_to_stop()).await?;
+    let summary = node.projection(session, party)?.summary;
+    if summary.state == SessionState::Failed {
+        return Err(status::ended(&summary));
+    }
+    shell.ui.data(&summary, || status::describe(&summary, shell.system.now()))
+}

@@ -1,0 +1,129 @@
+//! `deployctl status`
+
+use serde::Serialize;
+
+use super::shell::Shell;
+use crate::model::{Code, Error, Result, SessionState};
+use crate::session::Summary;
+use crate::ui::escape::escape_line;
+use crate::ui::table::table;
+use crate::ui::time::relative;
+
+/// Shows the sessions that this node has a part in, or one of them in full.
+#[derive(clap::Args)]
+pub(super) struct Args {
+    /// A session, by any unambiguous beginning of its id
+    session: Option<String>,
+}
+
+#[derive(Serialize)]
+struct All {
+    sessions: Vec<Summary>,
+}
+
+/// One session; where this node plays several parts in it, the others follow in `parts`.
+#[derive(Serialize)]
+struct One {
+    #[serde(flatten)]
+    first: Summary,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    parts: Vec<Summary>,
+}
+
+pub(super) fn run(args: &Args, shell: &Shell) -> Result<()> {
+    let node = shell.node()?;
+    let Some(prefix) = &args.session else {
+        let sessions: Vec<_> = node.parts()?.into_iter().map(|part| part.summary).collect();
+        let all = All { sessions };
+        if all.sessions.is_empty() {
+            shell.ui.note("no sessions");
+        }
+        return shell.ui.data(&all, || list(&all.sessions));
+    };
+    let (_, parts) = node.parts_of(prefix)?;
+    let mut summaries: Vec<_> = parts.into_iter().map(|part| part.summary).collect();
+    let now = shell.system.now();
+    let text: Vec<_> = summaries.iter().map(|summary| describe(summary, now)).collect();
+    let first = summaries.remove(0);
+    shell.ui.data(&One { first, parts: summaries }, || text.join("\n"))
+}
+
+fn list(sessions: &[Summary]) -> String {
+    if sessions.is_empty() {
+        return String::new();
+    }
+    let rows: Vec<_> = sessions
+        .iter()
+        .map(|one| {
+            let participants: Vec<_> =
+                one.participants.iter().map(|who| format!("{} {}", who.name, who.state)).collect();
+            vec![
+                one.session.short(),
+                one.party.to_string(),
+                one.service.to_string(),
+                one.state.to_string(),
+                participants.join(", "),
+                one.reason.clone().unwrap_or_default(),
+            ]
+        })
+        .collect();
+    table(&["SESSION", "PARTY", "SERVICE", "STATE", "PARTICIPANTS", "REASON"], &rows)
+}
+
+/// One session for a person.
+pub(super) fn describe(summary: &Summary, now: crate::model::Time) -> String {
+    let version = summary.version.as_ref().map(|version| format!(" {version}")).unwrap_or_default();
+    let mut lines = vec![
+        format!("session   {}", summary.session),
+        format!("service   {}{version}", summary.service),
+        format!("party     {}", summary.party),
+        format!("state     {}", summary.state),
+    ];
+    if let Some(reason) = &summary.reason {
+        lines.push(format!("reason    {}", escape_line(reason)));
+    }
+    if let Some(ends_at) = summary.ends_at.filter(|_| !summary.over) {
+        lines.push(format!("ends      {} ({ends_at})", relative(ends_at, now)));
+    }
+    for who in &summary.participants {
+        let reason = who.reason.as_ref().map(|reason| format!(": {}", escape_line(reason))).unwrap_or_default();
+        lines.push(format!("  {:<12} {:<12} {}{reason}", who.name, who.role, who.state));
+    }
+    for package in &summary.packages {
+        lines.push(format!(
+            "  package {} for {} on {}, {} bytes",
+            package.digest.short(),
+            package.role,
+            package.platform,
+            package.size
+        ));
+    }
+    if let Some(tail) = summary.failure.as_ref().and_then(|failure| failure.tail.as_ref()) {
+        lines.push("output".to_owned());
+        lines.extend(tail.lines().map(|line| format!("  | {}", escape_line(line))));
+    }
+    lines.join("\n")
+}
+
+/// A session that ended otherwise than was waited for, as an error.
+pub(super) fn ended(summary: &Summary) -> Error {
+    let code = match summary.state {
+        SessionState::QuorumMissed => Code::QuorumMissed,
+        SessionState::Declined => Code::Declined,
+        SessionState::Withdrawn => Code::Withdrawn,
+        SessionState::Expired => Code::Expired,
+        SessionState::Failed | SessionState::Terminating => {
+            summary.failure.as_ref().map_or(Code::SessionFailed, |failure| failure.code)
+        }
+        _ => Code::WrongState,
+    };
+    let reason = summary.reason.clone().unwrap_or_else(|| "no reason was given".to_owned());
+    let mut message = format!("session {} is {}: {reason}", summary.session.short(), summary.state);
+    if let Some(tail) = summary.failure.as_ref().and_then(|failure| failure.tail.as_ref()) {
+        let lines: Vec<_> = tail.lines().map(|line| format!("| {line}")).collect();
+        message = format!("{message}\n{}", lines.join("\n"));
+    }
+    Error::new(code, message)
+        .about(summary.session)
+        .hint(format!("deployctl status {} shows who did what", summary.session.short()))
+}

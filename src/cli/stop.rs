@@ -1,0 +1,86 @@
+//! `deployctl stop`
+
+use std::sync::Arc;
+
+use super::shell::Shell;
+use super::status;
+use crate::model::{Party, Result, SessionId, SessionState, Span};
+use crate::roles::drive::ByHand;
+use crate::roles::sitting::Projection;
+use crate::roles::{Node, serve};
+use crate::session::{Decision, Summary, What};
+
+/// How long to wait until this node's own program has come to rest.
+const REST: Span = Span::from_secs(60);
+
+/// Ends a session. As its Initiator or provider, for all: every participant stops and removes the software, and the final
+/// accounting follows. As a peer: you leave, and the others go on.
+#[derive(clap::Args)]
+#[command(after_long_help = "Examples:
+  deployctl stop 7k3q
+  deployctl stop 7k3q --reason 'the afternoon is over'")]
+pub(super) struct Args {
+    /// A session, by any unambiguous beginning of its id
+    session: String,
+    /// Why, for the others to read
+    #[arg(long, value_name = "TEXT")]
+    reason: Option<String>,
+}
+
+pub(super) fn run(args: Args, shell: &Shell) -> Result<()> {
+    let node = shell.node()?;
+    let part = node.part_as(&args.session, &[Party::Initiator, Party::Provider, Party::Peer])?;
+    let summary = shell.run(end(&node, &part, args.reason, shell))?;
+    shell.ui.data(&summary, || status::describe(&summary, shell.system.now()))
+}
+
+/// Says that it ends, and waits until nothing of this node runs any more. What cannot be said yet is kept, and is an error
+/// once all else is done.
+async fn end(node: &Arc<Node>, part: &Projection, reason: Option<String>, shell: &Shell) -> Result<Summary> {
+    let (session, party) = (part.summary.session, part.summary.party);
+    let said = say(node, session, party, reason).await;
+    let limit = shell.timeout.unwrap_or(REST);
+    let summary =
+        node.wait_for(session, party, ByHand::default(), Some(limit), |projection| at_rest(projection).map(Ok)).await?;
+    match said {
+        Err(error) if error.code.may_pass_later() => Err(error
+            .while_doing("stopped here, and the other side does not know it yet")
+            .hint("it is kept and will be sent while `deployctl serve` or a waiting command runs")),
+        Err(error) => Err(error),
+        Ok(()) => {
+            let word = if party == Party::Peer { "left" } else { "ended" };
+            shell.ui.note(&format!("{word} session {}", session.short()));
+            Ok(summary)
+        }
+    }
+}
+
+/// Decides to end or leave, and sends it.
+pub(super) async fn say(node: &Arc<Node>, session: SessionId, party: Party, reason: Option<String>) -> Result<()> {
+    let reason = reason.unwrap_or_else(|| match party {
+        Party::Initiator => format!("ended by {}", node.name()),
+        Party::Provider => "ended by the provider".to_owned(),
+        Party::Peer => format!("{} left", node.name()),
+    });
+    let replayed = node.step(session, party, What::Decided(Decision::Stop { reason }))?;
+    let recipients: std::collections::BTreeSet<_> = replayed.outbox.iter().map(|sent| sent.to.key).collect();
+    let mut failed = Ok(());
+    for recipient in recipients {
+        let sent = node.send_to(session, party, recipient).await;
+        // A provider's `serve` goes on sending; a participant speaks to its provider alone.
+        if party != Party::Provider || serve::running(&node.state)?.is_none() {
+            failed = failed.and(sent);
+        }
+    }
+    failed
+}
+
+/// Nothing of this party runs any more.
+fn at_rest(projection: &Projection) -> Option<Summary> {
+    let summary = &projection.summary;
+    let resting = match summary.party {
+        Party::Provider => summary.state >= SessionState::Terminating,
+        _ => projection.at_rest,
+    };
+    (resting || summary.over).then(|| summary.clone())
+}

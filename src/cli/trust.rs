@@ -1,0 +1,114 @@
+//! `deployctl trust`
+
+use clap::Subcommand;
+use serde::Serialize;
+
+use super::shell::Shell;
+use crate::model::{Address, Key, Name, Result, Time};
+use crate::store::contacts::{Added, Contact, Contacts};
+use crate::store::rights::Rights;
+use crate::ui::table::table;
+
+/// Contacts: other nodes by a name of yours, and what they may do here. Nobody else may do anything.
+#[derive(clap::Args)]
+pub(super) struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Add a node, or change what it may do
+    #[command(after_long_help = "Rights:
+  request      ask this node for services
+  provide      this node installs its software
+  invite       this node looks at invitations that it originated
+  auto-accept  invitations through or by it are accepted without asking, if both sides are known
+
+Example:
+  deployctl trust add anna deploy://KEY@192.0.2.7:4800 --may request")]
+    Add {
+        name: Name,
+        /// What the other node's `deployctl init` printed
+        address: Address,
+        /// What it may do here: request, provide, invite, auto-accept; none without this
+        #[arg(long, value_name = "RIGHT,…")]
+        may: Option<Rights>,
+    },
+    /// List the contacts
+    List,
+    /// Remove a contact; it takes effect at once
+    Remove { name: String },
+}
+
+#[derive(Serialize)]
+struct Shown {
+    name: Name,
+    address: Address,
+    key: Key,
+    may: Rights,
+    since: Time,
+}
+
+impl From<Contact> for Shown {
+    fn from(contact: Contact) -> Self {
+        Self {
+            key: contact.address.key,
+            name: contact.name,
+            address: contact.address,
+            may: contact.may,
+            since: contact.since,
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct List {
+    contacts: Vec<Shown>,
+}
+
+pub(super) fn run(args: Args, shell: &Shell) -> Result<()> {
+    let contacts = Contacts::of(&shell.open_state()?);
+    match args.command {
+        Command::Add { name, address, may } => add(&name, &address, may, &contacts, shell),
+        Command::List => list(&contacts, shell),
+        Command::Remove { name } => {
+            let shown = Shown::from(contacts.remove(&name)?);
+            shell.ui.note(&format!(
+                "{} is not known here any more; to undo: deployctl trust add {} {} --may {}",
+                shown.name, shown.name, shown.address, shown.may
+            ));
+            shell.ui.data(&shown, || shown.name.to_string())
+        }
+    }
+}
+
+fn add(name: &Name, address: &Address, may: Option<Rights>, contacts: &Contacts, shell: &Shell) -> Result<()> {
+    // Another address for a contact does not silently take its rights away.
+    let known = contacts.by_key(&address.key)?.map(|contact| contact.may);
+    let may = may.or(known).unwrap_or_default();
+    let said = match contacts.add(name, address, &may, shell.system.now())? {
+        Added::New => "added",
+        Added::Changed => "changed",
+        Added::Unchanged => "known already:",
+    };
+    shell.ui.note(&format!("{said} {name}, who may {}", words(&may)));
+    let shown = Shown::from(contacts.by_name(name)?);
+    shell.ui.data(&shown, || name.to_string())
+}
+
+fn list(contacts: &Contacts, shell: &Shell) -> Result<()> {
+    let list = List { contacts: contacts.list()?.into_iter().map(Shown::from).collect() };
+    shell.ui.data(&list, || {
+        let rows: Vec<_> = list
+            .contacts
+            .iter()
+            .map(|one| vec![one.name.to_string(), words(&one.may), one.address.to_string()])
+            .collect();
+        table(&["NAME", "MAY", "ADDRESS"], &rows)
+    })
+}
+
+fn words(rights: &Rights) -> String {
+    if rights.is_empty() { "nothing".to_owned() } else { rights.to_string() }
+}
