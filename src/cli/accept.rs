@@ -20,7 +20,9 @@ use crate::ui::escape::escape_line;
 use crate::ui::table::table;
 use crate::ui::time::relative;
 
-/// Shows the invitations of this node, and answers them. Accepting is the consent to install and run what the invitation
+/// Look at invitations and answer them
+///
+/// Accepting is the consent to install and run what the invitation
 /// shows; nothing more than that may be delivered.
 #[derive(clap::Args)]
 #[command(after_long_help = "Examples:

@@ -15,7 +15,9 @@ use crate::roles::verify::verify_ledger;
 use crate::service::usage::{Usage, parse_usage};
 use crate::session::{Decision, Outcome, What};
 
-/// Shows what a session used and what it costs. The Initiator's node accounts by itself, by interval while the service
+/// See what was used and what it costs, and account for it
+///
+/// The Initiator's node accounts by itself, by interval while the service
 /// runs and finally when it has stopped; here it can be done by hand.
 #[derive(clap::Args)]
 #[command(

@@ -5,7 +5,9 @@ use super::status;
 use crate::model::{Party, Result, SessionState};
 use crate::roles::drive::ByHand;
 
-/// Builds the software of a session now. The provider's `serve` does so by itself when the answers are in; this is for
+/// Build the software of a session now
+///
+/// The provider's `serve` does so by itself when the answers are in; this is for
 /// when it is not running.
 #[derive(clap::Args)]
 pub(super) struct Args {

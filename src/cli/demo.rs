@@ -3,6 +3,7 @@
 use super::shell::Shell;
 use crate::model::{Code, Error, Result};
 
+/// See the whole method at work: provider, Initiator and peers on this machine
 #[derive(clap::Args)]
 pub(super) struct Args {
     /// How many peers

@@ -8,8 +8,10 @@ use crate::node::{self, NodeIdentity};
 use crate::store::identity::{PrivatePem, StoredIdentity};
 use crate::store::state::StateDir;
 
-/// Makes the identity of this node: an Ed25519 key and its certificate, in the state directory. Run again, it shows the
-/// same address; with other values it changes name or address and keeps the key.
+/// Make this node's identity and print its address
+///
+/// The identity is an Ed25519 key and its certificate, in the state directory. Run again, this shows the same address; with
+/// other values it changes name or address and keeps the key.
 #[derive(clap::Args)]
 #[command(after_long_help = "Examples:
   deployctl init --name anna --address 192.0.2.7:4800

@@ -10,6 +10,8 @@ use crate::roles::part::Wishes;
 use crate::roles::sitting::Projection;
 use crate::session::Summary;
 
+/// Fetch, verify and install what was delivered
+///
 /// Fetches what was delivered for this node, checks that it is what was accepted, and installs it: complete or not at all.
 /// Where nothing is delivered yet, waits for it and asks the provider meanwhile.
 #[derive(clap::Args)]

@@ -10,7 +10,9 @@ use crate::session::Machine;
 use crate::session::record::id_of;
 use crate::ui::table::table;
 
-/// Shows who is invited to a session and what they answered. The provider's `serve` sends the invitations by itself, again
+/// Look at the invitations of a session
+///
+/// Shows who is invited and what they answered. The provider's `serve` sends the invitations by itself, again
 /// and again until they arrive or expire.
 #[derive(clap::Args)]
 #[command(

@@ -55,37 +55,21 @@ Exit codes:
 
 #[derive(Subcommand)]
 enum Command {
-    /// Make this node's identity and print its address
     Init(init::Args),
-    /// Say whom this node trusts, and with what
     Trust(trust::Args),
-    /// Run this node: provider, inbox of a peer, and all that goes on by itself
     Serve(serve::Args),
-    /// Ask a provider for a service, and name the peers
     Request(request::Args),
-    /// Look at the invitations of a session
     Invite(invite::Args),
-    /// Look at invitations and answer them
     Accept(accept::Args),
-    /// Build the software of a session now
     Build(build::Args),
-    /// Fetch, verify and install what was delivered
     Install(install::Args),
-    /// Start a service, or wait until it is ready
     Start(start::Args),
-    /// End a session (Initiator, provider), or leave it (peer)
     Stop(stop::Args),
-    /// See what was used and what it costs, and account for it
     Account(account::Args),
-    /// Remove the software of a session
     Remove(remove::Args),
-    /// See what is going on
     Status(status::Args),
-    /// Check a session from its files alone
     Verify(verify::Args),
-    /// See the whole method at work: provider, Initiator and peers on this machine
     Demo(demo::Args),
-    /// Run a role's program (started by deployctl itself)
     #[command(hide = true)]
     Supervise(supervise::Args),
 }

@@ -10,7 +10,9 @@ use crate::session::Summary;
 /// How long to wait until the software is gone.
 const GONE: Span = Span::from_secs(120);
 
-/// Removes the software of a session from this machine, and nothing else. If it is running, you leave the session first
+/// Remove the software of a session
+///
+/// From this machine, and nothing else. If it is running, you leave the session first
 /// (as a peer) or end it (as the Initiator).
 #[derive(clap::Args)]
 #[command(after_long_help = "Examples:

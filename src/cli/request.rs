@@ -22,9 +22,9 @@ use crate::ui::table::table;
 /// A file of option values at most, in bytes.
 const MAX_VALUES: u64 = 1 << 20;
 
-/// Asks a provider for a service that you and your peers will run together. Prints the session's id.
+/// Ask a provider for a service, and name the peers
 ///
-/// Nothing is installed by this: the provider registers the request and invites the peers.
+/// Prints the session's id. Nothing is installed by this: the provider registers the request and invites the peers.
 #[derive(clap::Args)]
 #[command(after_long_help = "Examples:
   deployctl request --provider shop --list

@@ -8,7 +8,9 @@ use super::shell::{Shell, asked_to_stop};
 use crate::model::{Address, Host, Result};
 use crate::roles::serve::Service;
 
-/// Runs this node until SIGTERM or Ctrl-C: it answers requests, invites, builds, delivers, installs, starts, accounts and
+/// Run this node: provider, inbox of a peer, and all that goes on by itself
+///
+/// Until SIGTERM or Ctrl-C it answers requests, invites, builds, delivers, installs, starts, accounts and
 /// removes, as its contacts' rights and its settings allow. Prints one line when it is ready.
 #[derive(clap::Args)]
 #[command(after_long_help = "Examples:

@@ -10,7 +10,9 @@ use crate::roles::sitting::Projection;
 use crate::roles::{Node, supervise};
 use crate::session::{Decision, Machine, Summary, What, Work};
 
-/// Starts a service. A held session (`request --hold`) gets its Initiator's word by this; otherwise the provider says when,
+/// Start a service, or wait until it is ready
+///
+/// A held session (`request --hold`) gets its Initiator's word by this; otherwise the provider says when,
 /// and this waits until the service is ready on this node, doing what is to be done meanwhile.
 #[derive(clap::Args)]
 #[command(after_long_help = "Examples:

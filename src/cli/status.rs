@@ -9,6 +9,8 @@ use crate::ui::escape::escape_line;
 use crate::ui::table::table;
 use crate::ui::time::relative;
 
+/// See what is going on
+///
 /// Shows the sessions that this node has a part in, or one of them in full.
 #[derive(clap::Args)]
 pub(super) struct Args {

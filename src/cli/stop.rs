@@ -13,7 +13,9 @@ use crate::session::{Decision, Summary, What};
 /// How long to wait until this node's own program has come to rest.
 const REST: Span = Span::from_secs(60);
 
-/// Ends a session. As its Initiator or provider, for all: every participant stops and removes the software, and the final
+/// End a session (Initiator, provider), or leave it (peer)
+///
+/// As its Initiator or provider, for all: every participant stops and removes the software, and the final
 /// accounting follows. As a peer: you leave, and the others go on.
 #[derive(clap::Args)]
 #[command(after_long_help = "Examples:

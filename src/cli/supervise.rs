@@ -5,6 +5,7 @@ use crate::model::{Party, Result, SessionId};
 use crate::process::detach;
 use crate::roles::supervise;
 
+/// Run a role's program (started by deployctl itself)
 #[derive(clap::Args)]
 pub(super) struct Args {
     session: SessionId,

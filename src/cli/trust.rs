@@ -9,7 +9,9 @@ use crate::store::contacts::{Added, Contact, Contacts};
 use crate::store::rights::Rights;
 use crate::ui::table::table;
 
-/// Contacts: other nodes by a name of yours, and what they may do here. Nobody else may do anything.
+/// Say whom this node trusts, and with what
+///
+/// Contacts are other nodes by a name of yours, with what they may do here. Nobody else may do anything.
 #[derive(clap::Args)]
 pub(super) struct Args {
     #[command(subcommand)]

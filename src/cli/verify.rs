@@ -6,7 +6,9 @@ use super::shell::Shell;
 use crate::model::Result;
 use crate::roles::verify::{Verification, verify_session};
 
-/// Checks a session from this node's files alone: that the log is whole and chained, that every message in it and inside of
+/// Check a session from its files alone
+///
+/// Checks that the log is whole and chained, that every message in it and inside of
 /// it is signed by whom it says, that it replays to what was sent, that the ledger agrees, and that what is installed is what
 /// was signed.
 #[derive(clap::Args)]

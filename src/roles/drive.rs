@@ -200,7 +200,7 @@ impl Node {
 
     /// What the supervisor metered last.
     pub fn metered(&self, session: SessionId, party: Party) -> Result<Option<Meter>> {
-        crate::store::document::read_json(&self.state.projection(session, party, "meter.json"))
+        crate::store::document::read_json(&self.state.projection(session, party, "meter"))
     }
 
     /// Brings every installation of this node's sessions to before or after what was interrupted.

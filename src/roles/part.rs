@@ -150,10 +150,10 @@ impl Node {
     }
     /// What the owner of this node wished for a part, in `wishes.json`.
     pub fn wishes(&self, session: SessionId, party: Party) -> Result<Wishes> {
-        Ok(document::read_json(&self.state.projection(session, party, "wishes.json"))?.unwrap_or_default())
+        Ok(document::read_json(&self.state.projection(session, party, "wishes"))?.unwrap_or_default())
     }
     /// Keeps the wishes before anything is done that depends on them.
     pub fn wish(&self, session: SessionId, party: Party, wishes: &Wishes) -> Result<()> {
-        document::write_json(&self.state.projection(session, party, "wishes.json"), wishes, file::PRIVATE)
+        document::write_json(&self.state.projection(session, party, "wishes"), wishes, file::PRIVATE)
     }
 }

@@ -72,7 +72,7 @@ impl Node {
     pub fn projection(&self, session: SessionId, party: Party) -> Result<Projection> {
         let path = self.state.session_log(session, party);
         let head = log::head(&path, session, party)?;
-        let cached = document::read_json::<Projection>(&self.state.projection(session, party, "status.json"));
+        let cached = document::read_json::<Projection>(&self.state.projection(session, party, "status"));
         if let Ok(Some(projection)) = cached
             && projection.head == head
         {
@@ -87,7 +87,7 @@ impl Node {
     }
     /// A projection is a convenience: where it cannot be written, it is made anew each time.
     fn keep(&self, session: SessionId, party: Party, projection: &Projection) {
-        let path = self.state.projection(session, party, "status.json");
+        let path = self.state.projection(session, party, "status");
         let _ = document::write_json_unsynced(&path, projection, crate::store::file::PRIVATE);
     }
 }

@@ -253,7 +253,7 @@ impl Watch {
         }
     }
     fn keep_meter(&self) -> Result<()> {
-        let path = self.node.state.projection(self.session, self.party, "meter.json");
+        let path = self.node.state.projection(self.session, self.party, "meter");
         document::write_json(&path, &self.meter(), file::PRIVATE)
     }
     /// Makes the meters durable, and accounts by interval.
