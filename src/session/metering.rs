@@ -43,9 +43,7 @@ pub(super) fn one_session(usage: &mut Usage) {
 }
 
 fn put(usage: &mut Usage, meter: &str, amount: Decimal, unit: &str) {
-    if let Ok(meter) = meter.parse() {
-        usage.insert(meter, Amount { amount, unit: Some(unit.to_owned()) });
-    }
+    usage.extend(meter.parse().ok().map(|meter| (meter, Amount { amount, unit: Some(unit.to_owned()) })));
 }
 
 fn minutes(ms: u64) -> Decimal {

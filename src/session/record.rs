@@ -118,6 +118,9 @@ pub struct Replayed {
     pub received: Vec<(MessageId, Envelope, Option<Sent>)>,
     /// Accountings with their receipts, in order: what the ledger must hold.
     pub accounts: Vec<(u64, Envelope, Envelope)>,
+    /// What the last step sends and the log does not hold, because the append was torn: to be sealed and appended before
+    /// anything else.
+    pub unsent: Vec<Outgoing>,
 }
 
 /// Runs the inputs of a log through the machine again.
@@ -147,12 +150,7 @@ pub fn replay(party: Party, me: Key, session: SessionId, entries: &[Entry]) -> R
                 match &mut replayed {
                     Some(so_far) => so_far.machine = step.state,
                     none => {
-                        *none = Some(Replayed {
-                            machine: step.state,
-                            outbox: Vec::new(),
-                            received: Vec::new(),
-                            accounts: Vec::new(),
-                        });
+                        *none = Some(Replayed::begun(step.state));
                     }
                 }
                 if let Some(so_far) = &mut replayed {
@@ -170,13 +168,16 @@ pub fn replay(party: Party, me: Key, session: SessionId, entries: &[Entry]) -> R
             }
         }
     }
+    if let Some(so_far) = &mut replayed {
+        so_far.unsent = expected;
+    }
     Ok(replayed)
 }
 
 impl Replayed {
     /// The record of a machine that has just begun.
     pub fn begun(machine: Machine) -> Self {
-        Self { machine, outbox: Vec::new(), received: Vec::new(), accounts: Vec::new() }
+        Self { machine, outbox: Vec::new(), received: Vec::new(), accounts: Vec::new(), unsent: Vec::new() }
     }
     /// Keeps the projections up to date with an input that was taken.
     pub fn note_input(&mut self, input: &Input) {
