@@ -60,9 +60,7 @@ mod tests {
         let meters = readings.map(|running_ms| Meter { running_ms, starts: 1 });
         let sum: Decimal = meters
             .windows(2)
-            .filter_map(|pair| {
-                pair[1].usage_since(pair[0]).into_iter().find(|(meter, _)| meter.to_string() == "minute")
-            })
+            .filter_map(|pair| pair[1].usage_since(pair[0]).into_iter().find(|(meter, _)| **meter == *"minute"))
             .map(|(_, amount)| amount.amount)
             .sum();
         assert_eq!(sum, minutes(3_600_017));

@@ -35,6 +35,8 @@ pub struct Node {
     pub busy: Vec<Work>,
     /// When to send what is in the outbox again, and how often it was sent.
     pub retries: BTreeMap<MessageId, (Time, u32)>,
+    /// The outbox: ids and when they expire.
+    pub waiting: Vec<(MessageId, Option<Time>)>,
     /// The provider's interfaces, by request.
     interfaces: BTreeMap<MessageId, (Envelope, Envelope)>,
     /// Crash in the middle of the next append, after so many records.
@@ -63,6 +65,7 @@ impl Node {
             live: None,
             busy: Vec::new(),
             retries: BTreeMap::new(),
+            waiting: Vec::new(),
             interfaces: BTreeMap::new(),
             tear_after: None,
             drawn: 0,
@@ -86,12 +89,29 @@ impl Node {
             self.log.iter().map(|(kind, time, body)| Entry::from_record(kind, *time, body.clone()).unwrap()).collect();
         replay(self.party, self.me(), self.session, &entries).unwrap_or_else(|why| panic!("{}: {why}", self.party))
     }
+    /// The log alone gives the same state, outbox and accounts as what was kept in memory.
+    pub fn assert_log_tells_state(&self) {
+        let (Some(live), Some(replayed)) = (&self.live, self.replayed()) else { return };
+        assert_eq!(replayed.machine.summary(), live.machine.summary());
+        assert_eq!(replayed.machine.work(), live.machine.work());
+        assert_eq!(replayed.machine.wake_at(), live.machine.wake_at());
+        assert_eq!(replayed.outbox, live.outbox);
+        assert_eq!(replayed.received, live.received);
+        assert_eq!(replayed.accounts, live.accounts);
+        assert!(replayed.unsent.is_empty());
+    }
+    /// To whom a message in the outbox goes.
+    pub fn receiver_of(&self, id: MessageId) -> Option<Key> {
+        let sent = self.live.as_ref()?.outbox.iter().find(|sent| id_of(sent) == Some(id))?;
+        Some(sent.to.key)
+    }
     /// Everything in memory is lost.
     pub fn crash(&mut self) {
         self.alive = false;
         self.live = None;
         self.busy.clear();
         self.retries.clear();
+        self.waiting.clear();
     }
     /// Reads the log, and writes what the last append did not get to.
     pub fn restart(&mut self, now: Time) {
@@ -105,6 +125,11 @@ impl Node {
             let (kind, body) = Entry::Sent(sent).to_record();
             self.log.push((kind.to_owned(), now, body));
         }
+        self.note_waiting();
+    }
+    fn note_waiting(&mut self) {
+        let outbox = self.live.iter().flat_map(|live| &live.outbox);
+        self.waiting = outbox.map(|sent| (id_of(sent).unwrap(), expires(sent))).collect();
     }
     fn input(&mut self, now: Time, what: What) -> Input {
         self.drawn += 1;
@@ -159,6 +184,7 @@ impl Node {
         };
         inputs.iter().for_each(|input| live.note_input(input));
         sealed.iter().for_each(|sent| live.note_sent(sent).unwrap());
+        self.note_waiting();
         Ok(())
     }
     /// A message came in.
@@ -211,8 +237,7 @@ impl Node {
     }
     /// The answer to a message that this node sent came back.
     pub fn answered(&mut self, now: Time, question: MessageId, answer: Answered) {
-        let waits = self.live.iter().flat_map(|live| &live.outbox).any(|sent| id_of(sent) == Some(question));
-        if !waits {
+        if !self.waiting.iter().any(|(id, _)| *id == question) {
             return;
         }
         if answer.as_ref().is_err_and(|error| error.code == Code::OutOfOrder) {

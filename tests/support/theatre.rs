@@ -7,10 +7,9 @@ use deployctl::model::{
     Address, Code, Digest, Error, Key, MessageId, Nonce, Party, SessionId, SessionState, Span, Time,
 };
 use deployctl::session::input::DecidedBy;
-use deployctl::session::record::id_of;
 use deployctl::session::{Decision, Machine, Outcome, What, Work};
 
-use super::node::{Answered, Node, expires};
+use super::node::{Answered, Node};
 use super::play::{self, Play};
 
 pub const INITIATOR: usize = 0;
@@ -59,6 +58,8 @@ pub struct Theatre {
     pub weather: Weather,
     /// Nodes that nothing reaches and that say nothing, while they go on working.
     pub cut_off: Vec<usize>,
+    /// By which receiver which message was acknowledged to its sender.
+    pub acknowledged: Vec<(Key, MessageId)>,
     epochs: Vec<u32>,
     queue: BTreeMap<(Time, u64), Happening>,
     queued: u64,
@@ -74,8 +75,18 @@ impl Theatre {
         let epochs = vec![0; nodes.len()];
         let now = Time::from_unix_ms(1_795_000_000_000);
         let queue = BTreeMap::new();
-        let mut theatre =
-            Self { play, now, nodes, weather: FINE, cut_off: Vec::new(), epochs, queue, queued: 0, dice: 1 };
+        let mut theatre = Self {
+            play,
+            now,
+            nodes,
+            weather: FINE,
+            cut_off: Vec::new(),
+            acknowledged: Vec::new(),
+            epochs,
+            queue,
+            queued: 0,
+            dice: 1,
+        };
         theatre.ask();
         theatre
     }
@@ -135,6 +146,7 @@ impl Theatre {
         self.decide(node, decision)
     }
     pub fn crash(&mut self, node: usize) {
+        self.nodes[node].assert_log_tells_state();
         self.nodes[node].crash();
         self.epochs[node] += 1;
     }
@@ -175,9 +187,8 @@ impl Theatre {
             return None;
         }
         let live = node.live.as_ref()?;
-        let waiting = live.outbox.iter().filter(|sent| expires(sent).is_none_or(|time| time >= self.now));
-        let retry =
-            waiting.filter_map(|sent| id_of(sent)).map(|id| node.retries.get(&id).map_or(self.now, |one| one.0));
+        let waiting = node.waiting.iter().filter(|(_, expires)| expires.is_none_or(|time| time >= self.now));
+        let retry = waiting.map(|(id, _)| node.retries.get(id).map_or(self.now, |one| one.0));
         live.machine.wake_at().into_iter().chain(retry).min()
     }
     fn happen(&mut self) {
@@ -231,6 +242,10 @@ impl Theatre {
             }
             Happening::Answer { to, question, answer } => {
                 if self.nodes[to].alive && !self.cut_off.contains(&to) {
+                    if answer.is_ok() {
+                        let from = self.nodes[to].receiver_of(question);
+                        self.acknowledged.extend(from.map(|key| (key, question)));
+                    }
                     self.nodes[to].answered(self.now, question, answer);
                     self.look_at(to);
                 }
@@ -258,10 +273,10 @@ impl Theatre {
         }
         let Some(live) = &node.live else { return };
         let mut packets = Vec::new();
-        for sent in &live.outbox {
-            let id = id_of(sent).unwrap();
+        for (sent, (id, expires)) in live.outbox.iter().zip(&node.waiting) {
+            let id = *id;
             let (due, tries) = node.retries.get(&id).copied().unwrap_or((now, 0));
-            if due <= now && expires(sent).is_none_or(|time| time >= now) {
+            if due <= now && expires.is_none_or(|time| time >= now) {
                 let back_off = Span::from_secs(10 * 2u64.pow(tries.min(6)));
                 node.retries.insert(id, (now + back_off, tries + 1));
                 packets.push(Happening::Packet {

@@ -57,25 +57,25 @@ impl Accounts {
             return Err(context
                 .refuse(Code::WrongState, "the service still runs; the final accounting follows when it has stopped"));
         }
-        self.send(kind, usage.clone(), participation, provider, context);
+        self.send(kind, usage, participation, provider, context);
         Ok(())
     }
     /// By interval.
     pub(super) fn interim(&mut self, participation: &Participation, provider: &Address, context: &mut Context<'_>) {
         if !self.final_sent && participation.confirmed {
-            self.send(AccountingKind::Interim, Usage::default(), participation, provider, context);
+            self.send(AccountingKind::Interim, &Usage::default(), participation, provider, context);
         }
     }
     /// Once, after the end.
     pub(super) fn finally(&mut self, participation: &Participation, provider: &Address, context: &mut Context<'_>) {
         if !self.final_sent {
-            self.send(AccountingKind::Final, Usage::default(), participation, provider, context);
+            self.send(AccountingKind::Final, &Usage::default(), participation, provider, context);
         }
     }
     fn send(
         &mut self,
         kind: AccountingKind,
-        more: Usage,
+        more: &Usage,
         participation: &Participation,
         provider: &Address,
         context: &mut Context<'_>,
@@ -85,7 +85,7 @@ impl Accounts {
             one_session(&mut usage);
             self.session_accounted = true;
         }
-        merge(&mut usage, &more);
+        merge(&mut usage, more);
         self.accounted = self.metered;
         self.sequence += 1;
         let body = Accounting { session: context.session(), sequence: self.sequence, kind, usage, previous: self.last };
