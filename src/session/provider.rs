@@ -220,7 +220,7 @@ impl Provider {
 
     pub(super) fn summary(&self) -> Summary {
         let request = self.request.as_ref();
-        let waiting = (self.held() && matches!(self.phase, Phase::Starting { .. }))
+        let waiting = (matches!(self.phase, Phase::Starting { .. }) && self.held())
             .then(|| "waits for the Initiator's word to start".to_owned());
         Summary {
             session: self.own.session,
