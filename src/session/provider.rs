@@ -101,6 +101,9 @@ impl Provider {
     }
 
     pub(super) fn step(mut self, input: &Input) -> Result<Step<Self>> {
+        if self.phase == Phase::Opened && matches!(input.what, What::Decided(Decision::Open { .. })) {
+            return Self::begin(self.own.me, self.own.session, input);
+        }
         let before = self.state();
         let mut own = self.own.clone();
         let mut context = Context::new(&mut own, input.now, input.seed);

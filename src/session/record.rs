@@ -123,7 +123,8 @@ pub struct Replayed {
     pub unsent: Vec<Outgoing>,
 }
 
-/// Runs the inputs of a log through the machine again.
+/// Runs the inputs of a log through the machine again. There is no session while a torn first append holds only what the
+/// provider opened: the request comes again, and is registered as if for the first time.
 ///
 /// # Errors
 /// `damaged` where a message in the log is not the one that the machine sends at that point, or an input is not one that
@@ -171,7 +172,7 @@ pub fn replay(party: Party, me: Key, session: SessionId, entries: &[Entry]) -> R
     if let Some(so_far) = &mut replayed {
         so_far.unsent = expected;
     }
-    Ok(replayed)
+    Ok(replayed.filter(|so_far| !matches!(&so_far.machine, Machine::Provider(provider) if provider.request.is_none())))
 }
 
 impl Replayed {
@@ -188,7 +189,10 @@ impl Replayed {
                     if let Body::Receipt(receipt) = &message.body
                         && let Some(accounting) = self.outbox.iter().find(|sent| id_of(sent) == Some(question))
                     {
-                        self.accounts.push((receipt.sequence, accounting.envelope.clone(), message.envelope().clone()));
+                        // Receipts overtake each other on their way back.
+                        let place = self.accounts.partition_point(|(sequence, _, _)| *sequence < receipt.sequence);
+                        let account = (receipt.sequence, accounting.envelope.clone(), message.envelope().clone());
+                        self.accounts.insert(place, account);
                     }
                     self.acknowledge(question);
                 }

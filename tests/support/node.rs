@@ -194,16 +194,13 @@ impl Node {
         if matches!(message.body, Body::InterfaceRequest(_)) {
             return self.asked(now, &message, play);
         }
-        let opened = self.live.as_ref().is_none_or(|live| live.received.is_empty());
         if let Some(answer) = self.repeated(&message)? {
             return Ok(answer);
         }
         message.check_fresh(&self.me(), now)?;
         message.check_nested()?;
         let id = message.head.id;
-        if self.party == Party::Provider && opened {
-            self.log.clear();
-            self.live = None;
+        if self.party == Party::Provider && self.live.is_none() {
             self.open(now, message)?;
         } else {
             self.take(now, What::Received { message, seen_from: None })?;
