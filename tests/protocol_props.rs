@@ -1,8 +1,10 @@
 //! Sessions under random weather, crashes, decisions and failures: what must never happen does not, and once the
 //! network is whole again every session comes to its end at every party.
 
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test that panics has failed")]
+
 #[expect(clippy::allow_attributes, reason = "each test program uses another part of the theatre")]
-#[allow(dead_code, unreachable_pub)]
+#[allow(dead_code, unreachable_pub, clippy::unwrap_used, clippy::panic)]
 mod support;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -264,7 +266,7 @@ fn assert_books(theatre: &Theatre, moves: u64) {
     let readings = readings.filter_map(|(_, _, body)| serde_json::from_value::<Meter>(body["meter"].clone()).ok());
     let metered = readings.fold(Meter::default(), Meter::max).usage_since(Meter::default());
     let sum = |usage: &Usage, meter: &str| {
-        usage.iter().find(|(name, _)| name.to_string() == meter).map_or(0.into(), |(_, sum)| sum.amount)
+        usage.iter().find(|(name, _)| **name == *meter).map_or(0.into(), |(_, sum)| sum.amount)
     };
     for meter in ["minute", "start"] {
         assert_eq!(sum(&sums, meter), sum(&metered, meter), "{meter}");
@@ -273,6 +275,13 @@ fn assert_books(theatre: &Theatre, moves: u64) {
 }
 
 fn assert_over(theatre: &Theatre) {
+    if let (Some(theirs), Some(ours)) = (theatre.nodes[PROVIDER].state(), theatre.nodes[INITIATOR].state()) {
+        assert_eq!(
+            theirs == SessionState::Closed,
+            ours == SessionState::Closed,
+            "{theirs} at the provider, {ours} here"
+        );
+    }
     for (number, node) in theatre.nodes.iter().enumerate() {
         let Some(live) = &node.live else { continue };
         let summary = node.summary();

@@ -1,7 +1,9 @@
 //! Whole sessions of Initiator, provider and peers in one process, each behaviour of the protocol in one test.
 
+#![expect(clippy::unwrap_used, reason = "a test that panics has failed")]
+
 #[expect(clippy::allow_attributes, reason = "each test program uses another part of the theatre")]
-#[allow(dead_code, unreachable_pub)]
+#[allow(dead_code, unreachable_pub, clippy::unwrap_used, clippy::panic)]
 mod support;
 
 use deployctl::message::{AccountingKind, Body, OnFailure, Quorum, Verdict};

@@ -145,7 +145,7 @@ impl Node {
             None => Machine::begin(self.party, self.me(), self.session, &input)?,
             Some(live) => live.machine.step(&input)?,
         };
-        self.append(vec![input], step.state, step.sends)
+        self.append(&[input], step.state, &step.sends)
     }
     /// The provider's first step: what was given out, then the request, or nothing at all.
     fn open(&mut self, now: Time, message: Verified<Message>) -> Result<(), Error> {
@@ -159,9 +159,9 @@ impl Node {
         let begun = Machine::begin(self.party, self.me(), self.session, &first)?;
         let second = self.input(now, What::Received { message, seen_from: None });
         let step = begun.state.step(&second)?;
-        self.append(vec![first, second], step.state, step.sends)
+        self.append(&[first, second], step.state, &step.sends)
     }
-    fn append(&mut self, inputs: Vec<Input>, state: Machine, sends: Vec<Outgoing>) -> Result<(), Error> {
+    fn append(&mut self, inputs: &[Input], state: Machine, sends: &[Outgoing]) -> Result<(), Error> {
         let now = inputs[0].now;
         let sealed: Vec<_> = sends.iter().map(|outgoing| seal(outgoing, &self.key)).collect();
         let records = inputs.iter().cloned().map(Entry::Input).chain(sealed.iter().cloned().map(Entry::Sent));
