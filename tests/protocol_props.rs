@@ -95,9 +95,11 @@ fn script() -> impl Strategy<Value = Script> {
         1 => (1..4000u64).prop_map(|secs| Some((Verdict::Decline, Span::from_secs(secs)))),
         1 => Just(None),
     ];
-    (answer, rarely(), rarely(), 1..700u64, rarely(), span(), span()).prop_map(
-        |(answer, build_fails, install_fails, takes, never_ready, exits_after, gives_up_after)| Script {
+    let turns_away = prop_oneof![12 => Just(None), 1 => Just(Some("invitation")), 1 => Just(Some("delivery"))];
+    (answer, turns_away, rarely(), rarely(), 1..700u64, rarely(), span(), span()).prop_map(
+        |(answer, turns_away, build_fails, install_fails, takes, never_ready, exits_after, gives_up_after)| Script {
             answer,
+            turns_away,
             build_fails,
             install_fails,
             install_takes: Span::from_secs(takes / 4),

@@ -469,3 +469,50 @@ fn a8_an_offline_peer_gets_its_invitation_when_it_is_back() {
     theatre.run_for(Span::from_secs(900));
     assert_eq!(theatre.states(), vec![Running; 4]);
 }
+
+#[test]
+fn a8_a_node_that_turns_the_invitation_away_counts_as_declining() {
+    let mut theatre = Theatre::new(Play::default());
+    theatre.nodes[PEER].script.turns_away = Some("invitation");
+    theatre.run_for(Span::from_secs(600));
+    assert_eq!(theatre.states(), [QuorumMissed, QuorumMissed, QuorumMissed]);
+    let reason = theatre.nodes[PROVIDER].summary().participants[1].reason.clone();
+    assert_eq!(reason.as_deref(), Some("its node refused the invitation: we do not know you"));
+    assert_clean(&theatre);
+}
+
+#[test]
+fn a13_a_node_that_turns_the_delivery_away_has_failed() {
+    let mut theatre = Theatre::new(Play::default());
+    theatre.nodes[PEER].script.turns_away = Some("delivery");
+    theatre.run_for(Span::from_secs(600));
+    assert_eq!(theatre.states(), vec![Failed; 4]);
+    assert_eq!(theatre.reason(INITIATOR), "peer2 failed: its node refused the delivery: we do not know you");
+    assert_clean(&theatre);
+}
+
+#[test]
+fn a13_an_initiator_that_turns_the_delivery_away_still_hears_of_the_end() {
+    let mut theatre = Theatre::new(Play::default());
+    theatre.nodes[INITIATOR].script.turns_away = Some("delivery");
+    theatre.run_for(Span::from_secs(600));
+    assert_eq!(theatre.states(), vec![Failed; 4]);
+    assert_clean(&theatre);
+}
+
+#[test]
+fn a18_an_initiator_that_comes_back_to_an_unaccounted_session_closes_it() {
+    for dice in 0..8 {
+        let mut theatre = Theatre::seeded(Play::default(), dice, FINE);
+        theatre.run_for(MINUTE);
+        theatre.cut_off.push(INITIATOR);
+        theatre.stop(PROVIDER, "we close at six").unwrap();
+        theatre.run_for(Span::from_hours(3));
+        assert_eq!([theatre.state(PROVIDER), theatre.state(INITIATOR)], [Unaccounted, Running]);
+        theatre.weather = Weather { delay: 200_000, ..FINE };
+        theatre.cut_off.clear();
+        theatre.run_for(Span::from_hours(2));
+        assert_eq!(theatre.states(), vec![Closed; 4]);
+        assert_clean(&theatre);
+    }
+}

@@ -199,6 +199,9 @@ impl Node {
         }
         message.check_fresh(&self.me(), now)?;
         message.check_nested()?;
+        if self.script.turns_away == Some(message.body.kind()) {
+            return Err(Error::new(Code::NotPermitted, "we do not know you"));
+        }
         let id = message.head.id;
         if self.party == Party::Provider && self.live.is_none() {
             self.open(now, message)?;

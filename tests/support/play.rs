@@ -46,6 +46,8 @@ impl Default for Play {
 pub struct Script {
     /// How a peer answers by itself, and after how long.
     pub answer: Option<(Verdict, Span)>,
+    /// Which kind of message its node turns away.
+    pub turns_away: Option<&'static str>,
     pub build_fails: bool,
     pub install_fails: bool,
     pub install_takes: Span,
@@ -58,6 +60,7 @@ impl Default for Script {
     fn default() -> Self {
         Self {
             answer: Some((Verdict::Accept, Span::from_secs(20))),
+            turns_away: None,
             build_fails: false,
             install_fails: false,
             install_takes: Span::from_secs(5),

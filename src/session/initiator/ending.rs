@@ -23,6 +23,10 @@ impl Active {
     /// The provider says how the session ends for all. Its word counts until everything has ended here.
     pub(super) fn end_as_told(&mut self, outcome: SessionState, reason: &str, now: Time) {
         match &mut self.participation.ending {
+            // The final accounting is ours to make: with it, the session is closed after all.
+            None if outcome == SessionState::Unaccounted => {
+                self.participation.end(SessionState::Closed, reason, now);
+            }
             None => self.participation.end(outcome, reason, now),
             Some(ending) if self.ended.is_none() && outcome != SessionState::Unaccounted => {
                 if ending.outcome != outcome {

@@ -114,7 +114,9 @@ impl Provider {
     /// Done when everyone has removed the software and the final accounting is in, or when the time for it is up.
     fn settle_terminating(&mut self, mut ending: Ending, context: &Context<'_>) {
         let remains = self.participants.iter().any(Participant::may_hold_software);
-        let unaccounted = ending.accountable && !self.chain.closed;
+        // Who did not take the delivery has nothing to account for.
+        let refused = self.participants.iter().any(|one| one.is_initiator && one.refused_delivery);
+        let unaccounted = ending.accountable && !refused && !self.chain.closed;
         let time_is_up = context.now >= ending.since + deadline::TERMINATING;
         if time_is_up || (!unaccounted && !remains) {
             ending.unaccounted = unaccounted;
