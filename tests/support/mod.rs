@@ -3,3 +3,4 @@
 pub mod node;
 pub mod play;
 pub mod theatre;
+mod work;
