@@ -20,7 +20,7 @@ impl Active {
         };
         context.send(provider, terminate);
     }
-    /// The provider says how the session ends for all. Its word counts until everything has ended here.
+    /// The provider says how the session ends for all. Its word counts, even when it comes late.
     pub(super) fn end_as_told(&mut self, outcome: SessionState, reason: &str, now: Time) {
         match &mut self.participation.ending {
             // The final accounting is ours to make: with it, the session is closed after all.
@@ -28,10 +28,11 @@ impl Active {
                 self.participation.end(SessionState::Closed, reason, now);
             }
             None => self.participation.end(outcome, reason, now),
-            Some(ending) if self.ended.is_none() && outcome != SessionState::Unaccounted => {
-                if ending.outcome != outcome {
-                    ending.outcome = outcome;
-                    reason.clone_into(&mut ending.reason);
+            Some(ending) if outcome != SessionState::Unaccounted && ending.outcome != outcome => {
+                ending.outcome = outcome;
+                reason.clone_into(&mut ending.reason);
+                if self.ended.is_some_and(|ended| ended != SessionState::Unaccounted) {
+                    self.ended = Some(outcome);
                 }
             }
             Some(_) => {}

@@ -83,6 +83,10 @@ impl Participant {
     pub(super) fn is_with_us(&self) -> bool {
         self.takes_part() && self.state != ParticipantState::Removed
     }
+    /// Has removed the software though nothing failed.
+    pub(super) fn has_gone(&self) -> bool {
+        self.failure.is_none() && self.state == ParticipantState::Removed
+    }
     pub(super) fn may_hold_software(&self) -> bool {
         self.delivered && !self.refused_delivery && self.state != ParticipantState::Removed
     }

@@ -60,6 +60,12 @@ impl Provider {
         let ends_at = self.asked().ends_at;
         let lost = self.reason_to_end();
         let about_time = context.now + CLOCK_ALLOWANCE >= ends_at;
+        // Its reports have overtaken its `terminate`.
+        let gone = self.participants.iter().find(|one| one.is_initiator && one.has_gone());
+        if let Some(initiator) = gone {
+            let outcome = if initiator.confirmed { SessionState::Closed } else { SessionState::Withdrawn };
+            return self.end(outcome, "the Initiator has ended the session", None, None, context);
+        }
         match lost {
             Some((reason, failure)) if !about_time || failure.code != Code::QuorumMissed => {
                 self.end(SessionState::Failed, &reason, Some(failure), None, context);
