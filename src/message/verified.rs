@@ -1,6 +1,6 @@
 //! The proof that a message was verified, and the checks that a message must pass before anyone acts on it.
 
-use super::body::{Notification, ServiceRequest};
+use super::body::{Invitation, Notification, ServiceRequest};
 use super::envelope::Envelope;
 use super::kind::{Body, Message, kind_of};
 use crate::model::{Code, Error, Key, Result, Span, Time};
@@ -97,11 +97,17 @@ impl Verified<Message> {
     /// Opens the envelopes inside: the participants' own answers and reports, which must be of this session.
     ///
     /// # Errors
-    /// As [`Verified::open`]; `wrong-session`.
+    /// As [`Verified::open`]; `wrong-recipient`, `wrong-session`.
     pub fn check_nested(&self) -> Result<()> {
         let Body::Progress(progress) = &self.value.body else { return Ok(()) };
         for nested in progress.answers.iter().chain(&progress.reports) {
             let nested = Verified::open(nested.clone())?;
+            if nested.head.to != self.value.head.from {
+                return Err(Error::new(
+                    Code::WrongRecipient,
+                    format!("a progress carries a {} that was not for the one who passes it on", nested.body),
+                ));
+            }
             if nested.body.session() != Some(progress.session) {
                 return Err(Error::new(
                     Code::WrongSession,
@@ -168,6 +174,28 @@ impl Notification {
             Some((field, _)) => Err(Error::new(
                 Code::BadProof,
                 format!("the notification for {} differs from the request in its “{field}”", invitee.name),
+            )),
+        }
+    }
+    /// Whether it says what the invitation says that carries it to `peer`: the provider has changed nothing.
+    ///
+    /// # Errors
+    /// `bad-proof`, naming the field that differs.
+    pub fn check_invitation(&self, invitation: &Invitation, peer: &Key) -> Result<()> {
+        let digest = super::body::options_digest(&invitation.options, &invitation.secret_options);
+        let fields = [
+            ("session", self.service_request == invitation.session.request()),
+            ("address", self.address.key == *peer),
+            ("role", self.role == invitation.role),
+            ("service", self.service == invitation.service),
+            ("options", self.options == digest),
+            ("initiator", self.initiator == invitation.initiator),
+        ];
+        match fields.iter().find(|(_, same)| !same) {
+            None => Ok(()),
+            Some((field, _)) => Err(Error::new(
+                Code::BadProof,
+                format!("the invitation differs in its “{field}” from what the Initiator signed"),
             )),
         }
     }

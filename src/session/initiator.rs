@@ -1,16 +1,17 @@
 //! The Initiator: asks, requests, takes part, accounts, ends (rows A1–A6, A13–A19).
 
 mod accounting;
+mod ending;
 mod mirror;
 
 use super::context::{Context, Own};
 use super::deadline;
 use super::input::{Decision, Input, Outcome, What};
 use super::machine::{Step, Work};
-use super::participation::{Participation, Stage};
+use super::participation::Participation;
 use super::summary::Summary;
 use crate::message::{
-    Body, Failure, Interface, InterfaceRequest, Message, ServiceRequest, ServiceWanted, Start, Terminate, Verified,
+    Body, Failure, Interface, InterfaceRequest, Message, ServiceRequest, ServiceWanted, Start, Verified,
 };
 use crate::model::{Address, Code, Error, Key, MessageId, Nonce, Result, SessionId, SessionState, Time};
 use accounting::Accounts;
@@ -86,7 +87,7 @@ impl Initiator {
             What::Received { message, .. } => self.received(message, &mut context)?,
             What::Decided(decision) => self.decided(decision, &mut context)?,
             What::Result(outcome) => self.result(outcome, &mut context)?,
-            What::Timer => self.timer(&context),
+            What::Timer => self.timer(&mut context),
         }
         self.settle(&mut context);
         let sends = context.sends;
@@ -128,20 +129,24 @@ impl Initiator {
                 context.refuse(Code::OutOfOrder, format!("a {} came before the session was requested", message.body))
             );
         };
+        let heard_first = !active.registered;
+        active.registered = true;
+        active.mirror.registered();
+        if heard_first && active.participation.ending.is_some() {
+            active.send_terminate(&self.provider, context);
+        }
         match &message.body {
             Body::Registration(registration) => {
                 if registration.service_request != context.session().request() {
                     return Err(context.refuse(Code::WrongSession, "the registration is of another request"));
                 }
-                active.registered = true;
-                active.mirror.registered();
                 Ok(())
             }
             Body::Progress(progress) => {
                 active.mirror.progress(progress, message.head.issued)?;
                 if progress.state.is_end() {
                     let reason = progress.failure.as_ref().map_or("the session has ended", |failure| &failure.text);
-                    active.participation.end(progress.state, reason, context.now);
+                    active.end_as_told(progress.state, reason, context.now);
                 }
                 Ok(())
             }
@@ -162,7 +167,7 @@ impl Initiator {
             }
             Body::Terminate(terminate) => {
                 active.mirror.terminated(terminate);
-                active.participation.end(terminate.outcome, &terminate.reason, context.now);
+                active.end_as_told(terminate.outcome, &terminate.reason, context.now);
                 Ok(())
             }
             Body::Receipt(receipt) => self.accounts.receipt(receipt, context),
@@ -249,34 +254,6 @@ impl Initiator {
         Ok(())
     }
 
-    /// A17. Before the roster is fixed this withdraws the session.
-    fn stop(&mut self, reason: &str, context: &mut Context<'_>) -> Result<()> {
-        match &mut self.phase {
-            Phase::Requested(active) if active.ended.is_none() && active.participation.ending.is_none() => {
-                let ran = active.mirror.state == SessionState::Running || active.participation.confirmed;
-                let outcome = if ran { SessionState::Closed } else { SessionState::Withdrawn };
-                let terminate = Terminate {
-                    session: context.session(),
-                    reason: reason.to_owned(),
-                    outcome,
-                    asked_by: None,
-                    failure: None,
-                };
-                context.send(&self.provider, terminate);
-                active.participation.end(outcome, reason, context.now);
-                Ok(())
-            }
-            Phase::Asking | Phase::Choosing { .. } => {
-                self.phase = Phase::Ended { state: SessionState::Withdrawn, reason: reason.to_owned(), failure: None };
-                Ok(())
-            }
-            Phase::Requested(_) | Phase::Ended { .. } => {
-                let state = self.state().0;
-                Err(context.refuse(Code::WrongState, format!("the session is {state} already")))
-            }
-        }
-    }
-
     fn result(&mut self, outcome: &Outcome, context: &mut Context<'_>) -> Result<()> {
         match outcome {
             Outcome::Acknowledged { .. } => return Ok(()),
@@ -296,7 +273,7 @@ impl Initiator {
             // The service is over when the Initiator's own program has done its work.
             Outcome::Exited { .. } => {
                 active.participation.result(outcome, context)?;
-                if active.participation.ending.is_none() {
+                if active.participation.ending.is_none() && active.participation.failure.is_none() {
                     self.stop("the Initiator's program ended by itself", context)?;
                 }
             }
@@ -305,89 +282,8 @@ impl Initiator {
         Ok(())
     }
 
-    /// The provider will not take it: without interface or registration there is no session.
-    fn refused(&mut self, message: MessageId, error: &Error, context: &Context<'_>) {
-        let failure = Failure { code: error.code, text: error.message.clone(), tail: None };
-        let state = match error.code {
-            Code::Expired => SessionState::Expired,
-            _ => SessionState::Failed,
-        };
-        match &mut self.phase {
-            Phase::Asking if message == self.asked.0 => {
-                self.phase = Phase::Ended { state, reason: error.message.clone(), failure: Some(failure) };
-            }
-            Phase::Requested(active) if !active.registered && message == context.session().request() => {
-                active.mirror.failure = Some(failure);
-                active.participation.end(state, &error.message, context.now);
-            }
-            _ => {}
-        }
-    }
-
-    fn timer(&mut self, context: &Context<'_>) {
-        let now = context.now;
-        match &mut self.phase {
-            Phase::Asking if now > self.asked.2 => {
-                let reason = "the provider did not answer in time".to_owned();
-                self.phase = Phase::Ended { state: SessionState::Expired, reason, failure: None };
-            }
-            Phase::Choosing { .. } if now > self.asked.2 + deadline::INTERFACE_VALID => {
-                let reason = "no request was made with the interface in time".to_owned();
-                self.phase = Phase::Ended { state: SessionState::Expired, reason, failure: None };
-            }
-            Phase::Requested(active) if active.participation.ending.is_none() => {
-                if !active.registered && now > active.request.answer_by {
-                    active.participation.end(
-                        SessionState::Expired,
-                        "the provider did not register the request in time",
-                        now,
-                    );
-                } else if now >= active.request.ends_at {
-                    let outcome =
-                        if active.participation.confirmed { SessionState::Closed } else { SessionState::Expired };
-                    active.participation.end(outcome, "the session's end time has come", now);
-                }
-            }
-            _ => {}
-        }
-    }
-
-    /// Accounts finally when the program is at rest, and ends when all is removed and receipted.
-    fn settle(&mut self, context: &mut Context<'_>) {
-        let Phase::Requested(active) = &mut self.phase else { return };
-        let participation = &active.participation;
-        let Some(ending) = participation.ending.clone() else { return };
-        let accountable = participation.delivery.is_some();
-        if accountable && participation.is_at_rest() {
-            self.accounts.finally(participation, &self.provider, context);
-        }
-        let receipted = !accountable || self.accounts.is_closed();
-        let time_is_up = context.now >= ending.since + deadline::TERMINATING;
-        if active.participation.stage == Stage::Removed && (receipted || time_is_up) {
-            let late_receipt = active.ended == Some(SessionState::Unaccounted) && receipted;
-            if active.ended.is_none() || late_receipt {
-                active.ended = Some(if receipted { ending.outcome } else { SessionState::Unaccounted });
-            }
-        }
-    }
-
     pub(super) fn work(&self) -> Option<Work> {
         self.participation().and_then(Participation::work)
-    }
-
-    pub(super) fn wake_at(&self) -> Option<Time> {
-        let just_after = |time: Time| time + crate::model::Span::from_ms(1);
-        match &self.phase {
-            Phase::Asking => Some(just_after(self.asked.2)),
-            Phase::Choosing { .. } => Some(just_after(self.asked.2 + deadline::INTERFACE_VALID)),
-            Phase::Requested(active) => match &active.participation.ending {
-                _ if active.ended.is_some() => None,
-                Some(ending) => Some(ending.since + deadline::TERMINATING),
-                None if !active.registered => Some(just_after(active.request.answer_by)),
-                None => Some(active.request.ends_at),
-            },
-            Phase::Ended { .. } => None,
-        }
     }
 
     fn state(&self) -> (SessionState, Option<String>) {

@@ -84,6 +84,14 @@ impl Participation {
             }
         }
     }
+    /// How it has ended for a participant that nobody told, when the end time comes.
+    pub(super) fn outcome_in_time(&self) -> SessionState {
+        match (self.confirmed, &self.failure) {
+            (_, Some(_)) => SessionState::Failed,
+            (true, None) => SessionState::Closed,
+            (false, None) => SessionState::Expired,
+        }
+    }
     /// Whether anything may be on this machine.
     pub fn holds_software(&self) -> bool {
         !matches!(self.stage, Stage::Waiting | Stage::Removed)
@@ -121,11 +129,16 @@ impl Participation {
     pub(super) fn result(&mut self, outcome: &Outcome, context: &mut Context<'_>) -> Result<()> {
         match outcome {
             Outcome::Installed => self.installed(context),
-            Outcome::InstallFailed { failure } => self.failed(failure, Stage::Stopped, context),
+            Outcome::InstallFailed { failure } => {
+                self.expect_stage(Stage::Delivered, context)?;
+                self.failed(failure, context)
+            }
             Outcome::Started => self.started(context),
             Outcome::Ready => self.ready(context),
-            Outcome::NotReady { failure } | Outcome::GaveUp { failure, .. } => {
-                self.failed(failure, Stage::Stopped, context)
+            Outcome::NotReady { failure } | Outcome::GaveUp { failure, .. } => self.failed(failure, context),
+            Outcome::Exited { .. } if self.is_getting_ready() => {
+                let text = "the program ended before it was ready".to_owned();
+                self.failed(&Failure { code: Code::NotReady, text, tail: None }, context)
             }
             Outcome::Exited { .. } | Outcome::Stopped { .. } => self.stopped(context),
             Outcome::Removed { kept } => self.removed(kept, context),
@@ -166,19 +179,19 @@ impl Participation {
         }
         Ok(())
     }
-    fn failed(&mut self, failure: &Failure, stage: Stage, context: &mut Context<'_>) -> Result<()> {
-        if self.stage >= Stage::Stopped {
-            return Err(context.refuse(Code::WrongState, "the program has already come to rest"));
-        }
-        self.stage = stage;
+    /// It runs, nobody wants it to stop, and it was never ready.
+    fn is_getting_ready(&self) -> bool {
+        self.stage == Stage::Running && !self.confirmed && self.ending.is_none()
+    }
+    fn failed(&mut self, failure: &Failure, context: &mut Context<'_>) -> Result<()> {
+        self.expect_movement(context)?;
+        self.stage = Stage::Stopped;
         self.failure = Some(failure.clone());
         self.report(ReportState::Failed, Some(failure.clone()), context);
         Ok(())
     }
     fn stopped(&mut self, context: &mut Context<'_>) -> Result<()> {
-        if self.stage >= Stage::Stopped {
-            return Err(context.refuse(Code::WrongState, "the program has already come to rest"));
-        }
+        self.expect_movement(context)?;
         let ran = self.stage == Stage::Running;
         self.stage = Stage::Stopped;
         if ran {
@@ -194,6 +207,15 @@ impl Participation {
         self.kept = kept.to_vec();
         self.report(ReportState::Removed, None, context);
         Ok(())
+    }
+    fn expect_movement(&self, context: &Context<'_>) -> Result<()> {
+        match self.stage {
+            Stage::Waiting => Err(context.refuse(Code::WrongState, "nothing was delivered")),
+            Stage::Stopped | Stage::Removed => {
+                Err(context.refuse(Code::WrongState, "the program has already come to rest"))
+            }
+            Stage::Delivered | Stage::Installed | Stage::Running => Ok(()),
+        }
     }
     fn expect_stage(&self, stage: Stage, context: &Context<'_>) -> Result<(), Error> {
         if self.stage == stage {

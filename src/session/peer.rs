@@ -5,6 +5,7 @@ use super::input::{Decision, Input, Outcome, What};
 use super::machine::{Step, Work};
 use super::participation::{Participation, Stage};
 use super::summary::{PackageSummary, ParticipantSummary, Summary};
+use crate::message::verified::open_notification;
 use crate::message::{Answer, Body, Delivery, Failure, Invitation, Leave, Message, Verdict};
 use crate::model::{
     Address, Code, Error, Hash, Key, MessageId, Name, ParticipantState, Party, Result, SessionId, SessionState, Time,
@@ -20,6 +21,9 @@ pub struct Peer {
     /// Where the provider is: messages go back to whom the invitation came from.
     pub provider: Address,
     phase: Phase,
+    /// What this node said, whatever came of it.
+    accepted: bool,
+    left: bool,
     platform: Option<Platform>,
     /// What the provider said last of the session, and when it said so.
     told: (Time, SessionState),
@@ -37,13 +41,16 @@ enum Phase {
 
 impl Peer {
     /// # Errors
-    /// `bad-message` where the first input is not an invitation to this session.
+    /// `not-found` where the first input is not an invitation to this session; as [`open_notification`] and `bad-proof`
+    /// where the Initiator did not invite this node to this very thing.
     pub(super) fn begin(me: Key, session: SessionId, input: &Input) -> Result<Step<Self>> {
         let What::Received { message, .. } = &input.what else { return Err(not_an_invitation(session)) };
         let Body::Invitation(invitation) = &message.body else { return Err(not_an_invitation(session)) };
         if invitation.session != session {
             return Err(not_an_invitation(session));
         }
+        let (_, notification) = open_notification(&invitation.notification, &invitation.initiator.address.key, &me)?;
+        notification.check_invitation(invitation, &me)?;
         let provider = Address { key: message.head.from, host: invitation.provider.host.clone() };
         let peer = Self {
             own: Own { me, session, last_issued: Time::from_unix_ms(0) },
@@ -51,6 +58,8 @@ impl Peer {
             invitation_id: message.head.id,
             invitation_hash: message.envelope().hash(),
             phase: Phase::Invited,
+            accepted: false,
+            left: false,
             platform: None,
             told: (message.head.issued, SessionState::Inviting),
             failure: None,
@@ -117,7 +126,7 @@ impl Peer {
 
     /// Nothing is taken that was not accepted.
     fn delivered(&mut self, delivery: &Delivery, context: &mut Context<'_>) -> Result<()> {
-        if matches!(self.phase, Phase::Invited | Phase::Ended { state: SessionState::Declined, .. }) {
+        if !self.accepted {
             return Err(context.refuse(Code::MoreThanAccepted, "the invitation was not accepted"));
         }
         if delivery.role != self.invitation.role {
@@ -161,8 +170,9 @@ impl Peer {
             Phase::Ended { state: SessionState::Declined, .. } => {
                 return Err(context.refuse(Code::AlreadyAnswered, "the invitation was declined already"));
             }
-            Phase::Ended { state, .. } => {
-                return Err(context.refuse(Code::WrongState, format!("the session is {state}")));
+            Phase::Ended { state, reason } if !self.accepted => {
+                let code = if *state == SessionState::Withdrawn { Code::Withdrawn } else { Code::TooLate };
+                return Err(context.refuse(code, format!("the session has ended ({state}): {reason}")));
             }
             _ => return Err(context.refuse(Code::AlreadyAnswered, "the invitation was accepted already")),
         }
@@ -178,7 +188,10 @@ impl Peer {
         let id = context.send(&self.provider, body).message.head.id;
         self.platform = Some(platform.clone());
         match answer {
-            Verdict::Accept => self.phase = Phase::Accepted { answer: id },
+            Verdict::Accept => {
+                self.accepted = true;
+                self.phase = Phase::Accepted { answer: id };
+            }
             Verdict::Decline => {
                 let reason = reason.cloned().unwrap_or_else(|| "declined".to_owned());
                 self.phase = Phase::Ended { state: SessionState::Declined, reason };
@@ -189,7 +202,8 @@ impl Peer {
 
     fn leave(&mut self, reason: &str, context: &mut Context<'_>) -> Result<()> {
         match &self.phase {
-            Phase::Accepted { .. } => {}
+            Phase::Accepted { .. } if self.participation.ending.is_none() => {}
+            Phase::Accepted { .. } => return Err(context.refuse(Code::WrongState, "the session is ending already")),
             Phase::Invited => {
                 return Err(context
                     .refuse(Code::WrongState, "the invitation has not been answered")
@@ -202,6 +216,7 @@ impl Peer {
         }
         context.send(&self.provider, Leave { session: self.own.session, reason: reason.to_owned() });
         self.phase = Phase::Left;
+        self.left = true;
         self.participation.end(SessionState::Closed, reason, context.now);
         Ok(())
     }
@@ -233,7 +248,7 @@ impl Peer {
                 self.phase = Phase::Ended { state: SessionState::Expired, reason };
             }
             Phase::Accepted { .. } if now >= self.invitation.ends_at => {
-                let outcome = if self.participation.confirmed { SessionState::Closed } else { SessionState::Expired };
+                let outcome = self.participation.outcome_in_time();
                 self.participation.end(outcome, "the session's end time has come", now);
             }
             _ => {}
@@ -242,7 +257,7 @@ impl Peer {
 
     /// What went wrong before the program was ever ready is over as soon as it is removed, whatever the others do.
     fn end_when_all_is_done(&mut self) {
-        if !matches!(self.phase, Phase::Accepted { .. } | Phase::Left) || self.participation.stage != Stage::Removed {
+        if matches!(self.phase, Phase::Ended { .. }) || self.participation.stage != Stage::Removed {
             return;
         }
         let (state, reason) = match (&self.participation.ending, &self.participation.failure) {
@@ -288,7 +303,7 @@ impl Peer {
             (Phase::Invited, _) => ParticipantState::Invited,
             (Phase::Ended { state: SessionState::Declined, .. }, _) => ParticipantState::Declined,
             (_, Stage::Removed) if participation.delivery.is_some() => ParticipantState::Removed,
-            (Phase::Left, _) => ParticipantState::Left,
+            _ if self.left => ParticipantState::Left,
             _ if participation.failure.is_some() => ParticipantState::Failed,
             (_, Stage::Waiting | Stage::Removed) => ParticipantState::Accepted,
             (_, Stage::Delivered) => ParticipantState::Delivered,

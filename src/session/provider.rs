@@ -3,19 +3,17 @@
 mod messages;
 mod needs;
 mod participant;
+mod phases;
 mod progress;
 
 pub use participant::Participant;
 
 use super::context::{Context, Own};
-use super::deadline;
 use super::input::{Decision, Input, Outcome, What};
 use super::machine::{Step, Work};
 use super::summary::{PackageSummary, Summary};
 use crate::message::{Body, Commitment, Envelope, Failure, Interface, PackageRef, ServiceRequest, Verified};
-use crate::model::{
-    Address, Code, Digest, Error, Hash, Key, MessageId, Party, Result, RoleName, SessionId, SessionState, Span, Time,
-};
+use crate::model::{Address, Code, Digest, Error, Hash, Key, Party, Result, RoleName, SessionId, SessionState, Time};
 use crate::service::platform::Platform;
 use progress::News;
 
@@ -67,6 +65,8 @@ struct Ending {
     since: Time,
     /// A final accounting is due.
     accountable: bool,
+    /// It did not come in time, nor since.
+    unaccounted: bool,
 }
 
 /// The accountings taken so far.
@@ -101,6 +101,9 @@ impl Provider {
     }
 
     pub(super) fn step(mut self, input: &Input) -> Result<Step<Self>> {
+        if self.phase == Phase::Opened && matches!(input.what, What::Decided(Decision::Open { .. })) {
+            return Self::begin(self.own.me, self.own.session, input);
+        }
         let before = self.state();
         let mut own = self.own.clone();
         let mut context = Context::new(&mut own, input.now, input.seed);
@@ -137,7 +140,7 @@ impl Provider {
 
     /// `deployctl stop` at the provider.
     fn stop(&mut self, reason: &str, context: &mut Context<'_>) -> Result<()> {
-        if matches!(self.phase, Phase::Terminating(_) | Phase::Ended(_)) {
+        if matches!(self.phase, Phase::Opened | Phase::Terminating(_) | Phase::Ended(_)) {
             return Err(context.refuse(Code::WrongState, format!("the session is {} already", self.state())));
         }
         let outcome = if self.phase == Phase::Running { SessionState::Closed } else { SessionState::Withdrawn };
@@ -148,12 +151,7 @@ impl Provider {
     fn result(&mut self, outcome: &Outcome, context: &mut Context<'_>) -> Result<()> {
         match outcome {
             Outcome::Built { role, platform, package, manifest, roster_value } => {
-                if !self.work().contains(&Work::Build { role: role.clone(), platform: platform.clone() }) {
-                    return Err(context.refuse(
-                        Code::WrongState,
-                        format!("the package of {role} for {platform} is not to be built (any more)"),
-                    ));
-                }
+                self.expect_build(role, platform, context)?;
                 self.roster_value.get_or_insert(*roster_value);
                 self.built.push(Built {
                     role: role.clone(),
@@ -161,148 +159,29 @@ impl Provider {
                     package: *package,
                     manifest: *manifest,
                 });
-                if self.work().is_empty() {
-                    self.deliver(context);
-                }
                 Ok(())
             }
             Outcome::BuildFailed { role, platform, failure } => {
-                if !matches!(self.phase, Phase::Building { .. }) {
-                    return Err(context.refuse(Code::WrongState, "nothing is being built"));
-                }
+                self.expect_build(role, platform, context)?;
                 let reason = format!("building {role} for {platform} failed: {}", failure.text);
-                self.end(SessionState::Failed, &reason, Some(failure.clone()), None, context);
+                let failure = Failure { text: reason.clone(), ..failure.clone() };
+                self.end(SessionState::Failed, &reason, Some(failure), None, context);
+                Ok(())
+            }
+            Outcome::Refused { message, error } => {
+                self.participants.iter_mut().for_each(|one| one.refuses(*message, error));
                 Ok(())
             }
             _ => Ok(()),
         }
     }
 
-    /// Moves on as far as the state allows: the one place where phases follow each other.
-    fn settle(&mut self, context: &mut Context<'_>) {
-        match &self.phase {
-            Phase::Inviting => self.settle_inviting(context),
-            Phase::Building { since } if context.now >= *since + deadline::BUILDING => {
-                let failure = Failure {
-                    code: Code::TimedOut,
-                    text: format!("building took longer than {}", deadline::BUILDING),
-                    tail: None,
-                };
-                self.end(SessionState::Failed, &failure.text.clone(), Some(failure), None, context);
-            }
-            Phase::Building { .. } => self.settle_needs(context),
-            Phase::Delivering { .. } | Phase::Starting { .. } | Phase::Running => self.settle_active(context),
-            Phase::Terminating(ending) => {
-                let ending = ending.clone();
-                self.settle_terminating(ending, context);
-            }
-            Phase::Opened | Phase::Ended(_) => {}
+    fn expect_build(&self, role: &RoleName, platform: &Platform, context: &Context<'_>) -> Result<()> {
+        if self.work().contains(&Work::Build { role: role.clone(), platform: platform.clone() }) {
+            return Ok(());
         }
-    }
-
-    /// Fixes the roster when all have answered or the time is up; ends where the quorum cannot be had any more.
-    fn settle_inviting(&mut self, context: &mut Context<'_>) {
-        let in_time = context.now <= self.asked().answer_by;
-        let hopeful = |participant: &Participant| participant.accepted() || (in_time && participant.may_answer());
-        if let Some(missing) = self.missing(true, hopeful) {
-            let failure = Failure { code: Code::QuorumMissed, text: missing.clone(), tail: None };
-            return self.end(SessionState::QuorumMissed, &missing, Some(failure), None, context);
-        }
-        let all_answered = !self.participants.iter().any(Participant::may_answer);
-        if all_answered || !in_time {
-            self.phase = Phase::Building { since: context.now };
-        }
-    }
-
-    /// Required participants lost, a failure with `abort`, or the end time: the session ends.
-    fn settle_needs(&mut self, context: &mut Context<'_>) {
-        if let Some((reason, failure)) = self.reason_to_end() {
-            return self.end(SessionState::Failed, &reason, Some(failure), None, context);
-        }
-        if context.now >= self.asked().ends_at {
-            let outcome = if self.phase == Phase::Running { SessionState::Closed } else { SessionState::Expired };
-            self.end(outcome, "the session's end time has come", None, None, context);
-        }
-    }
-
-    fn settle_active(&mut self, context: &mut Context<'_>) {
-        self.settle_needs(context);
-        if let Phase::Delivering { since } = self.phase {
-            match self.missing(true, Participant::has_installed) {
-                None => self.phase = Phase::Starting { since: context.now },
-                Some(missing) if context.now >= since + deadline::DELIVERING => {
-                    self.late("install", &missing, deadline::DELIVERING, context);
-                }
-                Some(_) => {}
-            }
-        }
-        if let Phase::Starting { since } = self.phase {
-            if self.held() {
-                return;
-            }
-            match self.missing(true, Participant::has_confirmed) {
-                None => self.phase = Phase::Running,
-                Some(missing) if context.now >= since + deadline::STARTING => {
-                    self.late("become ready", &missing, deadline::STARTING, context);
-                }
-                Some(_) => {}
-            }
-        }
-        if matches!(self.phase, Phase::Starting { .. } | Phase::Running) {
-            self.start_the_installed(context);
-        }
-    }
-
-    fn late(&mut self, what: &str, missing: &str, limit: Span, context: &mut Context<'_>) {
-        let text = format!("not all that are required did {what} within {limit}: {missing}");
-        self.end(
-            SessionState::Failed,
-            &text.clone(),
-            Some(Failure { code: Code::TimedOut, text, tail: None }),
-            None,
-            context,
-        );
-    }
-
-    /// Done when everyone has removed the software and the final accounting is in, or when the time for it is up.
-    fn settle_terminating(&mut self, mut ending: Ending, context: &Context<'_>) {
-        let remains: Vec<_> =
-            self.participants.iter().filter(|one| one.may_hold_software()).map(|one| one.name.to_string()).collect();
-        let unaccounted = ending.accountable && !self.chain.closed;
-        let time_is_up = context.now >= ending.since + deadline::TERMINATING;
-        if !time_is_up && (unaccounted || !remains.is_empty()) {
-            return;
-        }
-        if !remains.is_empty() {
-            ending.reason = format!("{}; not reported as removed: {}", ending.reason, remains.join(", "));
-        }
-        if unaccounted {
-            ending.outcome = SessionState::Unaccounted;
-        }
-        self.phase = Phase::Ended(ending);
-    }
-
-    fn held(&self) -> bool {
-        self.asked().hold && !self.word_given
-    }
-
-    /// Ends the session: what was delivered is to be stopped and removed, what was not is just told.
-    fn end(
-        &mut self,
-        outcome: SessionState,
-        reason: &str,
-        failure: Option<Failure>,
-        asked_by: Option<MessageId>,
-        context: &mut Context<'_>,
-    ) {
-        let delivered = self.participants.iter().any(|participant| participant.delivered);
-        let ending = Ending { outcome, reason: reason.to_owned(), failure, since: context.now, accountable: delivered };
-        if delivered {
-            self.send_terminate(&ending, asked_by, context);
-            self.phase = Phase::Terminating(ending);
-        } else {
-            self.phase = Phase::Ended(ending);
-        }
+        let text = format!("the package of {role} for {platform} is not to be built (any more)");
+        Err(context.refuse(Code::WrongState, text))
     }
 
     pub(super) fn work(&self) -> Vec<Work> {
@@ -321,19 +200,6 @@ impl Provider {
         work
     }
 
-    pub(super) fn wake_at(&self) -> Option<Time> {
-        match &self.phase {
-            Phase::Opened | Phase::Ended(_) => None,
-            Phase::Inviting => Some(self.asked().answer_by + Span::from_ms(1)),
-            Phase::Building { since } => Some((*since + deadline::BUILDING).min(self.asked().ends_at)),
-            Phase::Delivering { since } => Some((*since + deadline::DELIVERING).min(self.asked().ends_at)),
-            Phase::Starting { .. } if self.held() => Some(self.asked().ends_at),
-            Phase::Starting { since } => Some((*since + deadline::STARTING).min(self.asked().ends_at)),
-            Phase::Running => Some(self.asked().ends_at),
-            Phase::Terminating(ending) => Some(ending.since + deadline::TERMINATING),
-        }
-    }
-
     pub fn state(&self) -> SessionState {
         match &self.phase {
             Phase::Opened => SessionState::Registered,
@@ -343,6 +209,7 @@ impl Provider {
             Phase::Starting { .. } => SessionState::Starting,
             Phase::Running => SessionState::Running,
             Phase::Terminating(_) => SessionState::Terminating,
+            Phase::Ended(Ending { unaccounted: true, .. }) => SessionState::Unaccounted,
             Phase::Ended(ending) => ending.outcome,
         }
     }
@@ -356,13 +223,13 @@ impl Provider {
 
     pub(super) fn summary(&self) -> Summary {
         let request = self.request.as_ref();
-        let waiting = (self.held() && matches!(self.phase, Phase::Starting { .. }))
+        let waiting = (matches!(self.phase, Phase::Starting { .. }) && self.held())
             .then(|| "waits for the Initiator's word to start".to_owned());
         Summary {
             session: self.own.session,
             party: Party::Provider,
             state: self.state(),
-            reason: self.ending().map(|ending| ending.reason.clone()).or(waiting),
+            reason: self.ending().map(|ending| self.end_reason(ending)).or(waiting),
             failure: self.ending().and_then(|ending| ending.failure.clone()),
             service: self.interface.service.name.clone(),
             version: Some(self.interface.service.version.clone()),

@@ -118,9 +118,13 @@ pub struct Replayed {
     pub received: Vec<(MessageId, Envelope, Option<Sent>)>,
     /// Accountings with their receipts, in order: what the ledger must hold.
     pub accounts: Vec<(u64, Envelope, Envelope)>,
+    /// What the last step sends and the log does not hold, because the append was torn: to be sealed and appended before
+    /// anything else.
+    pub unsent: Vec<Outgoing>,
 }
 
-/// Runs the inputs of a log through the machine again.
+/// Runs the inputs of a log through the machine again. There is no session while a torn first append holds only what the
+/// provider opened: the request comes again, and is registered as if for the first time.
 ///
 /// # Errors
 /// `damaged` where a message in the log is not the one that the machine sends at that point, or an input is not one that
@@ -147,12 +151,7 @@ pub fn replay(party: Party, me: Key, session: SessionId, entries: &[Entry]) -> R
                 match &mut replayed {
                     Some(so_far) => so_far.machine = step.state,
                     none => {
-                        *none = Some(Replayed {
-                            machine: step.state,
-                            outbox: Vec::new(),
-                            received: Vec::new(),
-                            accounts: Vec::new(),
-                        });
+                        *none = Some(Replayed::begun(step.state));
                     }
                 }
                 if let Some(so_far) = &mut replayed {
@@ -170,13 +169,16 @@ pub fn replay(party: Party, me: Key, session: SessionId, entries: &[Entry]) -> R
             }
         }
     }
-    Ok(replayed)
+    if let Some(so_far) = &mut replayed {
+        so_far.unsent = expected;
+    }
+    Ok(replayed.filter(|so_far| !matches!(&so_far.machine, Machine::Provider(provider) if provider.request.is_none())))
 }
 
 impl Replayed {
     /// The record of a machine that has just begun.
     pub fn begun(machine: Machine) -> Self {
-        Self { machine, outbox: Vec::new(), received: Vec::new(), accounts: Vec::new() }
+        Self { machine, outbox: Vec::new(), received: Vec::new(), accounts: Vec::new(), unsent: Vec::new() }
     }
     /// Keeps the projections up to date with an input that was taken.
     pub fn note_input(&mut self, input: &Input) {
@@ -187,7 +189,10 @@ impl Replayed {
                     if let Body::Receipt(receipt) = &message.body
                         && let Some(accounting) = self.outbox.iter().find(|sent| id_of(sent) == Some(question))
                     {
-                        self.accounts.push((receipt.sequence, accounting.envelope.clone(), message.envelope().clone()));
+                        // Receipts overtake each other on their way back.
+                        let place = self.accounts.partition_point(|(sequence, _, _)| *sequence < receipt.sequence);
+                        let account = (receipt.sequence, accounting.envelope.clone(), message.envelope().clone());
+                        self.accounts.insert(place, account);
                     }
                     self.acknowledge(question);
                 }

@@ -25,6 +25,7 @@ struct Seen {
     platform: Option<Platform>,
     reason: Option<String>,
     failed: bool,
+    left: bool,
     reported: Time,
 }
 
@@ -35,6 +36,7 @@ impl Mirror {
             platform: None,
             reason: None,
             failed: false,
+            left: false,
             reported: Time::from_unix_ms(0),
         };
         Self {
@@ -65,6 +67,10 @@ impl Mirror {
                     };
                 }
                 Body::Report(report) => seen.report(report, nested.head.issued),
+                Body::Leave(leave) => {
+                    seen.left = true;
+                    seen.reason = Some(leave.reason.clone());
+                }
                 _ => {}
             }
         }
@@ -140,12 +146,13 @@ impl Active {
         });
         for peer in &request.peers {
             let Some(seen) = self.mirror.peers.get(&peer.address.key) else { continue };
+            let gone = seen.state == ParticipantState::Removed;
             summary.participants.push(ParticipantSummary {
                 name: peer.name.clone(),
                 key: peer.address.key,
                 role: peer.role.clone(),
                 platform: seen.platform.clone(),
-                state: seen.state,
+                state: if seen.left && !gone { ParticipantState::Left } else { seen.state },
                 reason: seen.reason.clone(),
                 failed: seen.failed,
             });

@@ -2,6 +2,7 @@
 
 use super::progress::News;
 use super::{Participant, Phase, Provider};
+use crate::message::verified::open_notification;
 use crate::message::{
     Accounting, AccountingKind, Answer, Body, Leave, Message, Receipt, Registration, Report, ServiceRequest, Terminate,
     Verdict, Verified, body::MAX_PEERS,
@@ -38,7 +39,7 @@ impl Provider {
                 self.reported(index, report, message, news);
                 Ok(())
             }
-            Body::Leave(leave) => self.leaves(index, leave, context),
+            Body::Leave(leave) => self.leaves(index, leave, message, news, context),
             Body::Start(_) => self.word_given(index, context),
             Body::Terminate(terminate) => self.terminate_asked(index, terminate, message, context),
             Body::Accounting(accounting) => self.accounted(index, accounting, message, context),
@@ -133,6 +134,11 @@ impl Provider {
                 "the request names the same node twice, or the Initiator as a peer".to_owned(),
             );
         }
+        for invitee in &request.peers {
+            let (initiator, peer) = (&request.initiator.address.key, &invitee.address.key);
+            let (_, notification) = open_notification(&invitee.notification, initiator, peer)?;
+            notification.check_matches(request, context.session(), invitee)?;
+        }
         Ok(())
     }
 
@@ -164,6 +170,12 @@ impl Provider {
                     format!("{count} participants for the role {role}, which takes at most {}", terms.max.unwrap_or(0)),
                 ));
             }
+            if count < usize::try_from(terms.min).unwrap_or(usize::MAX) {
+                return Err(context.refuse(
+                    Code::BadInput,
+                    format!("{count} participants for the role {role}, which needs at least {}", terms.min),
+                ));
+            }
         }
         let terms = &self.interface.roles[&request.role];
         if !terms.platforms.accepts(&request.platform) {
@@ -188,10 +200,8 @@ impl Provider {
                 .refuse(Code::WrongSession, "the answer is to another invitation than the one sent to this node"));
         }
         if !participant.may_answer() {
-            return Err(context.refuse(
-                Code::AlreadyAnswered,
-                format!("this invitation was answered already: {}", participant.state),
-            ));
+            let how = if participant.left { ParticipantState::Left } else { participant.state };
+            return Err(context.refuse(Code::AlreadyAnswered, format!("this invitation was answered already: {how}")));
         }
         if let Phase::Ended(ending) = &self.phase {
             let code = if ending.outcome == SessionState::Withdrawn { Code::Withdrawn } else { Code::TooLate };
@@ -228,19 +238,30 @@ impl Provider {
         }
     }
 
-    fn leaves(&mut self, index: usize, leave: &Leave, context: &Context<'_>) -> Result<()> {
+    fn leaves(
+        &mut self,
+        index: usize,
+        leave: &Leave,
+        message: &Verified<Message>,
+        news: &mut News,
+        context: &Context<'_>,
+    ) -> Result<()> {
         let participant = &mut self.participants[index];
         if participant.is_initiator {
             return Err(context.refuse(Code::WrongState, "the Initiator does not leave, it terminates the session"));
         }
         participant.left = true;
         participant.reason = Some(leave.reason.clone());
+        news.reports.push(message.envelope().clone());
         Ok(())
     }
 
     fn word_given(&mut self, index: usize, context: &Context<'_>) -> Result<()> {
         if !self.participants[index].is_initiator {
             return Err(context.refuse(Code::NotPermitted, "only the Initiator gives the word to start"));
+        }
+        if let (false, Phase::Starting { since }) = (self.word_given, &mut self.phase) {
+            *since = context.now;
         }
         self.word_given = true;
         Ok(())
@@ -258,8 +279,17 @@ impl Provider {
         }
         match self.phase {
             Phase::Terminating(_) | Phase::Ended(_) => {}
-            Phase::Running => self.end(SessionState::Closed, &terminate.reason, None, Some(message.head.id), context),
-            _ => self.end(SessionState::Withdrawn, &terminate.reason, None, Some(message.head.id), context),
+            // The Initiator knows best whether its service has run.
+            _ => {
+                let delivered = self.participants[index].delivered;
+                let outcome = match terminate.outcome {
+                    SessionState::Closed if delivered => SessionState::Closed,
+                    SessionState::Expired => SessionState::Expired,
+                    _ if self.phase == Phase::Running => SessionState::Closed,
+                    _ => SessionState::Withdrawn,
+                };
+                self.end(outcome, &terminate.reason, None, Some(message.head.id), context);
+            }
         }
         Ok(())
     }
@@ -294,10 +324,9 @@ impl Provider {
         self.chain.last = Some(hash);
         self.chain.closed = accounting.kind == AccountingKind::Final;
         if let Phase::Ended(ending) = &mut self.phase
-            && ending.outcome == SessionState::Unaccounted
             && self.chain.closed
         {
-            ending.outcome = SessionState::Closed;
+            ending.unaccounted = false;
         }
         let receipt = Receipt {
             session: context.session(),

@@ -32,7 +32,8 @@ impl Provider {
     /// Why the session cannot or must not go on. A peer that leaves a running service alone is no such reason while each
     /// role's `min` holds (A17).
     pub(super) fn reason_to_end(&self) -> Option<(String, Failure)> {
-        let failed = self.participants.iter().find_map(|one| one.failure.as_ref().map(|failure| (one, failure)));
+        let with_us = self.participants.iter().filter(|one| !one.left);
+        let failed = with_us.filter_map(|one| one.failure.as_ref().map(|failure| (one, failure))).next();
         if let Some((one, failure)) = failed
             && (self.asked().on_failure == OnFailure::Abort || one.is_initiator)
         {

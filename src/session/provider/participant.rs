@@ -1,7 +1,7 @@
 //! One participant, as the provider sees it: what it was sent, and what it said of itself.
 
 use crate::message::{Envelope, Failure, ReportState};
-use crate::model::{Address, Hash, Key, MessageId, Name, ParticipantState, RoleName, Time};
+use crate::model::{Address, Error, Hash, Key, MessageId, Name, ParticipantState, RoleName, Time};
 use crate::service::platform::Platform;
 use crate::session::summary::ParticipantSummary;
 
@@ -20,6 +20,10 @@ pub struct Participant {
     pub(super) answer: Option<Envelope>,
     pub(super) reason: Option<String>,
     pub(super) delivered: bool,
+    /// The delivery's id, until it is known to be taken or refused.
+    pub(super) delivery: Option<MessageId>,
+    /// It would not take the delivery, so it has nothing.
+    pub(super) refused_delivery: bool,
     pub(super) start_sent: bool,
     pub(super) confirmed: bool,
     pub(super) left: bool,
@@ -42,6 +46,8 @@ impl Participant {
             answer: None,
             reason: None,
             delivered: false,
+            delivery: None,
+            refused_delivery: false,
             start_sent: false,
             confirmed: false,
             left: false,
@@ -81,8 +87,29 @@ impl Participant {
     pub(super) fn is_with_us(&self) -> bool {
         self.takes_part() && self.state != ParticipantState::Removed
     }
+    /// Has removed the software though nothing failed.
+    pub(super) fn has_gone(&self) -> bool {
+        self.failure.is_none() && self.state == ParticipantState::Removed
+    }
     pub(super) fn may_hold_software(&self) -> bool {
-        self.delivered && self.state != ParticipantState::Removed
+        self.delivered && !self.refused_delivery && self.state != ParticipantState::Removed
+    }
+    /// Whether it has to hear of the end: the Initiator always does, since it accounts.
+    pub(super) fn awaits_terminate(&self) -> bool {
+        self.delivered && (self.is_initiator || self.state != ParticipantState::Removed)
+    }
+    /// Its node will not take a message of ours, however often it is sent.
+    pub(super) fn refuses(&mut self, message: MessageId, error: &Error) {
+        if self.may_answer() && self.invitation.is_some_and(|(id, _)| id == message) {
+            self.state = ParticipantState::Declined;
+            self.reason = Some(format!("its node refused the invitation: {}", error.message));
+        }
+        if self.delivery == Some(message) && self.state == ParticipantState::Delivered {
+            let text = format!("its node refused the delivery: {}", error.message);
+            self.failure = Some(Failure { code: error.code, text, tail: None });
+            self.state = ParticipantState::Failed;
+            self.refused_delivery = true;
+        }
     }
     /// Takes a report, unless a later one came before it.
     pub(super) fn report(&mut self, state: ReportState, failure: Option<&Failure>, issued: Time) {

@@ -76,6 +76,7 @@ impl Provider {
             };
             let outgoing = context.send(&participant.address, delivery);
             outgoing.secrets = vec!["roster".to_owned(), format!("options.{}", participant.role)];
+            participant.delivery = Some(outgoing.message.head.id);
             participant.delivered = true;
             participant.state = crate::model::ParticipantState::Delivered;
         }
@@ -92,7 +93,7 @@ impl Provider {
     }
 
     pub(super) fn send_terminate(&self, ending: &Ending, asked_by: Option<MessageId>, context: &mut Context<'_>) {
-        for participant in self.participants.iter().filter(|one| one.may_hold_software()) {
+        for participant in self.participants.iter().filter(|one| one.awaits_terminate()) {
             let terminate = Terminate {
                 session: context.session(),
                 reason: ending.reason.clone(),
@@ -115,7 +116,7 @@ impl Provider {
             self.send_progress(&self.initiator().clone(), news, context);
         }
         let concerns_peers = matches!(state, SessionState::Building | SessionState::Running) || state.is_end();
-        if changed && concerns_peers && before != SessionState::Terminating {
+        if changed && concerns_peers && before < SessionState::Terminating {
             for participant in self.participants.iter().filter(|one| one.is_peer() && concerned(one)) {
                 self.send_progress(&participant.address, News::default(), context);
             }
@@ -132,7 +133,7 @@ impl Provider {
                 };
                 (ending.outcome != SessionState::Closed).then(|| crate::message::Failure {
                     code,
-                    text: ending.reason.clone(),
+                    text: self.end_reason(ending),
                     tail: None,
                 })
             })
