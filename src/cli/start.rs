@@ -49,7 +49,7 @@ pub(super) fn run(args: Args, shell: &Shell) -> Result<()> {
 /// The Initiator of a held session says go.
 async fn give_the_word(node: &Arc<Node>, part: &Projection, shell: &Shell) -> Result<()> {
     let session = part.summary.session;
-    let Machine::Initiator(initiator) = node.read(session, part.summary.party)?.machine else { return Ok(()) };
+    let Machine::Initiator(initiator) = node.read(session, part.summary.party)?.machine.clone() else { return Ok(()) };
     let held = initiator.active().is_some_and(|active| active.request.hold);
     if !held || part.summary.state >= SessionState::Running {
         return Ok(());

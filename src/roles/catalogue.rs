@@ -123,8 +123,15 @@ pub(super) fn interface_request(node: &Node, message: &Verified<Message>, source
     }
     let given = give_out(node, message, request, &offer)?;
     file::create_dir_private(&node.state.interfaces())?;
-    document::write_json(&path, &given, file::PRIVATE)?;
-    Ok(given.posted())
+    let bytes = serde_json::to_vec(&given).map_err(|why| Error::new(Code::Internal, why.to_string()))?;
+    if file::write_new(&path, &bytes, file::PRIVATE)? {
+        return Ok(given.posted());
+    }
+    // The same request came twice at once: both get what was given out first.
+    match document::read_json::<GivenOut>(&path)? {
+        Some(first) if first.request == hash => Ok(first.posted()),
+        _ => Err(Error::new(Code::Replay, "the id of this interface-request was used before for another")),
+    }
 }
 
 fn give_out(node: &Node, message: &Verified<Message>, request: &InterfaceRequest, offer: &Offer) -> Result<GivenOut> {

@@ -105,7 +105,7 @@ impl Node {
         let Some(_lock) = Lock::try_acquire(&path, "the work of a session")? else {
             return Ok(Done::Later(self.system.now() + LOOK_AGAIN));
         };
-        let machine = self.read(session, party)?.machine;
+        let machine = self.read(session, party)?.machine.clone();
         let Some(work) = machine.work().into_iter().next() else { return Ok(Done::Nothing) };
         match self.carry_out(session, party, &machine, work, by_hand).await {
             Ok(done) => Ok(done),

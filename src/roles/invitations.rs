@@ -107,7 +107,7 @@ fn check_notification(node: &Node, message: &Message, invitation: &Invitation, s
 impl Node {
     /// The peer's machine of a session, with what is known of those who invite.
     pub fn invitation(&self, session: SessionId) -> Result<(Box<Peer>, Acquaintance)> {
-        match self.read(session, Party::Peer)?.machine {
+        match self.read(session, Party::Peer)?.machine.clone() {
             Machine::Peer(peer) => {
                 let acquaintance = Acquaintance::of(self, &peer.invitation, peer.provider.key)?;
                 Ok((peer, acquaintance))

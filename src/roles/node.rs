@@ -8,10 +8,12 @@ use crate::model::event::Sink;
 use crate::model::{Address, Event, Key, Name, Party, Result, SessionId, Time};
 use crate::node::Client;
 use crate::node::NodeIdentity;
+use crate::session::record::Replayed;
 use crate::store::audit::Audit;
 use crate::store::config::Config;
 use crate::store::contacts::Contacts;
 use crate::store::identity::{Settings, StoredIdentity};
+use crate::store::log::Head;
 use crate::store::state::StateDir;
 use crate::system::System;
 
@@ -43,6 +45,8 @@ pub struct Node {
     pub(super) back_off: Mutex<HashMap<Key, (Time, u32)>>,
     /// Sendings under way, one for each session and recipient.
     sending: Mutex<HashSet<(SessionId, Party, Key)>>,
+    /// What was replayed of sessions' logs, up to which head.
+    pub(super) replays: Mutex<HashMap<(SessionId, Party), (Head, Arc<Replayed>)>>,
     /// Supervisors that were started and have not taken their locks yet.
     expected: Mutex<HashMap<(SessionId, Party), Time>>,
 }
@@ -91,6 +95,7 @@ impl Node {
             back_off: Mutex::default(),
             sending: Mutex::default(),
             expected: Mutex::default(),
+            replays: Mutex::default(),
             state,
         })
     }

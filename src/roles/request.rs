@@ -111,7 +111,7 @@ impl Node {
                 error.hint("nothing was requested; run the same command again when the provider can be reached")
             );
         }
-        let machine = self.read(session, Party::Initiator)?.machine;
+        let machine = self.read(session, Party::Initiator)?.machine.clone();
         let Machine::Initiator(initiator) = &machine else {
             return Err(Error::new(Code::Internal, "an Initiator's log makes another machine"));
         };
@@ -122,8 +122,8 @@ impl Node {
     }
     /// An interface request that will not be waited for is not sent again.
     fn drop_outbox(&self, session: SessionId) -> Result<()> {
-        for sent in self.read(session, Party::Initiator)?.outbox {
-            if let Some(message) = crate::session::record::id_of(&sent) {
+        for sent in &self.read(session, Party::Initiator)?.outbox {
+            if let Some(message) = crate::session::record::id_of(sent) {
                 self.acknowledged(session, Party::Initiator, message)?;
             }
         }
@@ -141,7 +141,7 @@ impl Node {
         wish: &Wish,
         options: &Resolved,
     ) -> Result<()> {
-        let provider = match self.read(session, Party::Initiator)?.machine {
+        let provider = match &self.read(session, Party::Initiator)?.machine {
             Machine::Initiator(initiator) => initiator.provider.clone(),
             _ => return Err(Error::new(Code::Internal, "an Initiator's log makes another machine")),
         };
@@ -162,6 +162,8 @@ impl Node {
         options: &Resolved,
     ) -> Result<ServiceRequest> {
         let now = self.system.now();
+        // The whole of it, answers included, lasts so long at the most.
+        let ends_at = now + wish.lasts;
         let mut secret_options = BTreeMap::new();
         let store = SecretStore::of(&self.state, session);
         for (name, text) in &options.secrets {
@@ -180,8 +182,8 @@ impl Node {
             platform: Platform::here(),
             quorum: wish.quorum,
             on_failure: wish.on_failure,
-            answer_by: now + wish.answer_within,
-            ends_at: now + wish.answer_within + wish.lasts,
+            answer_by: (now + wish.answer_within).min(ends_at - Span::from_ms(1)),
+            ends_at,
             hold: wish.hold,
             peers: Vec::new(),
         };

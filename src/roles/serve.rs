@@ -13,6 +13,7 @@ use super::inbox::Inboxes;
 use super::intake::Source;
 use super::node::{Node, Setting, blocking, locked};
 use super::poll::Cursor;
+use crate::model::error::IoContext;
 use crate::model::{Address, Code, Digest, Error, Event, Host, Key, Party, Result, SessionId, Time};
 use crate::node::{Answer, Answering, Caller, Handler, InboxBatch, Part, Posted, Server, Stored};
 use crate::store::audit;
@@ -50,7 +51,8 @@ pub fn running(state: &StateDir) -> Result<Option<Running>> {
 pub fn poke_by_socket(state: &StateDir, session: SessionId, party: Party) {
     if let Ok(socket) = std::os::unix::net::UnixDatagram::unbound() {
         let _ = socket.set_nonblocking(true);
-        let _ = socket.send_to(format!("{session} {party}").as_bytes(), state.serve_socket());
+        let Ok(short) = ShortPath::of(state) else { return };
+        let _ = socket.send_to(format!("{session} {party}").as_bytes(), &short.path);
     }
 }
 
@@ -70,6 +72,8 @@ struct Live {
     sessions: Mutex<HashMap<(SessionId, Party), Arc<Notify>>>,
     /// Rung at every change, for polls that wait.
     changed: Notify,
+    /// Sessions that had come to rest when their logs were so long, in bytes.
+    at_rest: Mutex<HashMap<(SessionId, Party), u64>>,
 }
 
 impl Service {
@@ -128,6 +132,7 @@ impl Service {
             inboxes: Inboxes::new(now_ms),
             sessions: Mutex::default(),
             changed: Notify::new(),
+            at_rest: Mutex::default(),
         });
         let (stopping, stopped) = watch::channel(false);
         let socket = listen_for_pokes(&self.node.state)?;
@@ -170,16 +175,33 @@ impl Service {
     }
 }
 
-/// A datagram socket in the state directory. A stale one of a serve that died is replaced; a path too long for a socket is
-/// bound through a shorter name of its folder.
+/// A datagram socket in the state directory. A stale one of a serve that died is replaced.
 fn listen_for_pokes(state: &StateDir) -> Result<tokio::net::UnixDatagram> {
     let path = state.serve_socket();
     file::create_dir_private(&state.run())?;
     file::remove_unsynced(&path)?;
-    tokio::net::UnixDatagram::bind(&path).map_err(|why| {
-        Error::io("listening on", &path, &why)
-            .hint("choose a --state directory with a shorter path (a socket's path has at most 107 bytes)")
-    })
+    let short = ShortPath::of(state)?;
+    tokio::net::UnixDatagram::bind(&short.path).map_err(|why| Error::io("listening on", &path, &why))
+}
+
+/// A socket's path has at most 107 bytes, a state directory's may have more: the socket is named through its opened folder.
+struct ShortPath {
+    path: std::path::PathBuf,
+    _folder: std::os::fd::OwnedFd,
+}
+
+impl ShortPath {
+    fn of(state: &StateDir) -> Result<Self> {
+        use rustix::fs::{Mode, OFlags, open};
+        let run = state.run();
+        let folder =
+            open(&run, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty()).doing("opening", &run)?;
+        let number = std::os::fd::AsRawFd::as_raw_fd(&folder);
+        let name = state.serve_socket();
+        let path =
+            std::path::Path::new("/proc/self/fd").join(number.to_string()).join(name.file_name().unwrap_or_default());
+        Ok(Self { path, _folder: folder })
+    }
 }
 
 fn parse_poke(bytes: &[u8]) -> Option<(SessionId, Party)> {
@@ -214,13 +236,23 @@ impl Live {
         sessions.insert((session, party), Arc::clone(&bell));
         tokio::spawn(drive_on(Arc::clone(self), session, party, bell));
     }
-    /// Finds sessions that are live and have no driver.
+    /// Finds sessions that are live and have no driver: after a start, or where nobody could tell of them.
     fn look_around(self: &Arc<Self>) -> Result<()> {
         for (session, parties) in blocking(|| self.node.state.find_sessions())? {
             for party in parties {
+                let length = file::length_of(&self.node.state.session_log(session, party))?;
                 let known = locked(&self.sessions).contains_key(&(session, party));
-                if !known && blocking(|| self.node.projection(session, party)).is_ok_and(|projection| projection.live) {
-                    self.ring(session, party);
+                if known || locked(&self.at_rest).get(&(session, party)) == Some(&length) {
+                    continue;
+                }
+                match blocking(|| self.node.projection(session, party)) {
+                    Ok(projection) if projection.live => self.ring(session, party),
+                    Ok(_) => drop(locked(&self.at_rest).insert((session, party), length)),
+                    Err(error) => {
+                        self.node
+                            .notice(format!("session {} as {party} cannot be looked at: {error}", session.short()));
+                        locked(&self.at_rest).insert((session, party), length);
+                    }
                 }
             }
         }

@@ -1,20 +1,23 @@
 //! A change of one session: lock, read the log, step, append, unlock. Nobody steps anything but what the log says.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::node::{Node, blocking};
+use super::node::{Node, blocking, locked};
 use crate::message::Verified;
 use crate::model::{Code, Error, Event, Key, Party, Result, SessionId, SessionState, Span, Time};
 use crate::session::record::{Entry, Replayed, Sent};
-use crate::session::{Input, Machine, Participation, Stage, Step, Summary, What, replay};
+use crate::session::{Input, Machine, Participation, Stage, Step, Summary, What, Work, replay};
 use crate::store::document;
 use crate::store::log::{self, Head, LogRecord, RecordKind, SessionLog};
 
 /// How long a change waits for another process that changes the same session.
 const LOCK_WAIT: Span = Span::from_secs(10);
+/// Sessions whose replay is remembered.
+const REMEMBERED: usize = 64;
 
 /// A session that this process alone may change just now.
 pub(super) struct Sitting<'n> {
@@ -38,6 +41,8 @@ pub struct Projection {
     pub at_rest: bool,
     /// Nothing of the software is on this machine.
     pub removed: bool,
+    /// The running program is to be stopped.
+    pub stop_wanted: bool,
     /// The session is over for this node, or about to be.
     pub ending: bool,
     /// To whom messages wait.
@@ -50,8 +55,11 @@ impl Node {
         if let Some(torn) = log.torn() {
             self.notice(torn.to_string());
         }
-        let replayed = run_again(self.key(), session, party, &log.read_all()?)?;
-        Ok(Sitting { node: self, log, session, party, replayed })
+        let replayed = self.replayed(session, party, log.head(), |known| match known {
+            Some(known) => log.read_after(&known),
+            None => log.read_all(),
+        })?;
+        Ok(Sitting { node: self, log, session, party, replayed: replayed.map(|replayed| Replayed::clone(&replayed)) })
     }
     /// One step of a session that exists.
     ///
@@ -64,9 +72,55 @@ impl Node {
         Ok(sitting.into_replayed())
     }
     /// A session as its log tells it now, without locking it.
-    pub fn read(&self, session: SessionId, party: Party) -> Result<Replayed> {
-        let contents = blocking(|| log::read(&self.state.session_log(session, party), session, party))?;
-        run_again(self.key(), session, party, &contents.records)?.ok_or_else(|| not_found(session, party))
+    pub fn read(&self, session: SessionId, party: Party) -> Result<Arc<Replayed>> {
+        let path = self.state.session_log(session, party);
+        let head = blocking(|| log::head(&path, session, party))?;
+        if let Some(known) = self.remembered(session, party).filter(|(known, _)| *known == head) {
+            return Ok(known.1);
+        }
+        let contents = blocking(|| log::read(&path, session, party))?;
+        let replayed = self.replayed(session, party, contents.head, |_| Ok(contents.records.clone()))?;
+        replayed.ok_or_else(|| not_found(session, party))
+    }
+    fn remembered(&self, session: SessionId, party: Party) -> Option<(Head, Arc<Replayed>)> {
+        locked(&self.replays).get(&(session, party)).cloned()
+    }
+    fn remember(&self, session: SessionId, party: Party, head: Head, replayed: &Arc<Replayed>) {
+        let mut replays = locked(&self.replays);
+        if replays.len() >= REMEMBERED && !replays.contains_key(&(session, party)) {
+            let oldest = replays.keys().next().copied();
+            oldest.and_then(|oldest| replays.remove(&oldest));
+        }
+        replays.insert((session, party), (head, Arc::clone(replayed)));
+    }
+    /// The session as the log tells it up to `head`. What this process replayed before is not replayed again: only the
+    /// records after it are read, and they must continue it.
+    fn replayed(
+        &self,
+        session: SessionId,
+        party: Party,
+        head: Head,
+        records: impl Fn(Option<Head>) -> Result<Vec<LogRecord>>,
+    ) -> Result<Option<Arc<Replayed>>> {
+        let known = self.remembered(session, party);
+        if let Some((_, replayed)) = known.as_ref().filter(|(known, _)| *known == head) {
+            return Ok(Some(Arc::clone(replayed)));
+        }
+        let records = records(known.as_ref().map(|(known, _)| *known))?;
+        let replayed = match known {
+            // All records were read, or those after the known ones.
+            Some((known, before)) if records.first().is_some_and(|first| first.seq == known.seq + 1) => {
+                let mut next = Replayed::clone(&before);
+                next.extend(session, usize::try_from(known.seq).unwrap_or(usize::MAX), &entries(&records)?)?;
+                Some(next)
+            }
+            _ => run_again(self.key(), session, party, &records)?,
+        };
+        let replayed = replayed.map(Arc::new);
+        if let Some(replayed) = &replayed {
+            self.remember(session, party, head, replayed);
+        }
+        Ok(replayed)
     }
     /// What is known of a session, quickly.
     pub fn projection(&self, session: SessionId, party: Party) -> Result<Projection> {
@@ -79,8 +133,8 @@ impl Node {
             return Ok(projection);
         }
         let contents = log::read(&path, session, party)?;
-        let replayed =
-            run_again(self.key(), session, party, &contents.records)?.ok_or_else(|| not_found(session, party))?;
+        let replayed = self.replayed(session, party, contents.head, |_| Ok(contents.records.clone()))?;
+        let replayed = replayed.ok_or_else(|| not_found(session, party))?;
         let projection = Projection::of(&replayed, contents.head);
         self.keep(session, party, &projection);
         Ok(projection)
@@ -120,7 +174,10 @@ impl Sitting<'_> {
             all_sent.extend(sent);
         }
         blocking(|| self.log.append(now, &records))?;
-        self.replayed = next;
+        if let Some(next) = next.map(Arc::new) {
+            self.node.remember(self.session, self.party, self.log.head(), &next);
+            self.replayed = Some(Replayed::clone(&next));
+        }
         self.after_append(before);
         Ok(all_sent)
     }
@@ -165,6 +222,7 @@ impl Projection {
             wake_at: replayed.machine.wake_at(),
             live,
             at_rest: part.is_none_or(Participation::is_at_rest),
+            stop_wanted: replayed.machine.work() == [Work::Stop],
             removed: part
                 .is_none_or(|part| !part.holds_software() && (part.ending.is_some() || part.stage == Stage::Removed)),
             ending: summary.over || part.is_some_and(|part| part.ending.is_some()),

@@ -18,7 +18,7 @@ use crate::process::record::Record;
 use crate::process::{Happening, Supervisor};
 use crate::service::platform::Platform;
 use crate::service::template;
-use crate::session::{Machine, Meter, Outcome, Work};
+use crate::session::{Machine, Meter, Outcome, Stage, What, Work};
 use crate::store::lock::Lock;
 use crate::store::secrets::Secrets as SecretStore;
 use crate::store::{document, file, installs, tree};
@@ -59,7 +59,7 @@ pub async fn supervise(
     let lock = node
         .try_supervise(session, party)?
         .ok_or_else(|| Error::new(Code::Locked, "another process runs this role already").about(session))?;
-    let machine = node.read(session, party)?.machine;
+    let machine = node.read(session, party)?.machine.clone();
     if machine.work() != [Work::Run] {
         return Err(Error::new(
             Code::WrongState,
@@ -154,15 +154,14 @@ impl Watch {
         let plan = plan(node, &part, &places)?;
         let before = node.metered(session, party)?.unwrap_or_default();
         let record = Record::read(&places.record)?;
+        // Said first of all: who finds the session running looks for a program.
+        if machine.participation().is_none_or(|part| part.stage != Stage::Running) {
+            node.step(session, party, What::Result(Outcome::Started))?;
+        }
         let program = match record.and_then(|record| Supervisor::adopt(plan.clone(), record, &node.system)) {
             Some(adopted) => adopted,
-            None => {
-                // Started first of all: who finds the session running looks for a program.
-                node.take_result(session, party, Outcome::Started)?;
-                Supervisor::start(plan, &node.system)?
-            }
+            None => Supervisor::start(plan, &node.system)?,
         };
-        node.take_result(session, party, Outcome::Started)?;
         let now = node.system.now();
         Ok(Self {
             node: Arc::clone(node),
@@ -190,8 +189,7 @@ impl Watch {
             return Ok(true);
         }
         if !self.stopping {
-            let over = self.node.read(self.session, self.party)?.machine.work() == [Work::Stop];
-            if over {
+            if self.node.projection(self.session, self.party)?.stop_wanted {
                 self.stop();
             }
             self.tick()?;

@@ -127,52 +127,54 @@ pub struct Replayed {
 /// provider opened: the request comes again, and is registered as if for the first time.
 ///
 /// # Errors
-/// `damaged` where a message in the log is not the one that the machine sends at that point, or an input is not one that
-/// it takes.
+/// As [`Replayed::extend`].
 pub fn replay(party: Party, me: Key, session: SessionId, entries: &[Entry]) -> Result<Option<Replayed>> {
-    let mut replayed: Option<Replayed> = None;
-    let mut expected: Vec<Outgoing> = Vec::new();
-    for (number, entry) in entries.iter().enumerate() {
-        match entry {
-            Entry::Input(input) => {
-                if let Some(missing) = expected.first() {
-                    return Err(differs(
-                        session,
-                        number,
-                        &format!("the {} that was to be sent is missing", missing.message.body),
-                    ));
-                }
-                let step = match &replayed {
-                    None => Machine::begin(party, me, session, input),
-                    Some(so_far) => so_far.machine.step(input),
-                };
-                let step = step.map_err(|why| differs(session, number, &why.message))?;
-                expected = step.sends;
-                match &mut replayed {
-                    Some(so_far) => so_far.machine = step.state,
-                    none => {
-                        *none = Some(Replayed::begun(step.state));
+    let Some((Entry::Input(first), rest)) = entries.split_first() else {
+        return match entries {
+            [] => Ok(None),
+            _ => Err(differs(session, 0, "it begins with a message that was sent")),
+        };
+    };
+    let step = Machine::begin(party, me, session, first).map_err(|why| differs(session, 0, &why.message))?;
+    let mut replayed = Replayed::begun(step.state);
+    replayed.unsent = step.sends;
+    replayed.note_input(first);
+    replayed.extend(session, 1, rest)?;
+    let founded = !matches!(&replayed.machine, Machine::Provider(provider) if provider.request.is_none());
+    Ok(founded.then_some(replayed))
+}
+
+impl Replayed {
+    /// Goes on with the entries that follow, of which the first is record `number` of the log.
+    ///
+    /// # Errors
+    /// `damaged` where a message in the log is not the one that the machine sends at that point, or an input is not one
+    /// that it takes.
+    pub fn extend(&mut self, session: SessionId, number: usize, entries: &[Entry]) -> Result<()> {
+        for (number, entry) in (number..).zip(entries) {
+            match entry {
+                Entry::Input(input) => {
+                    if let Some(missing) = self.unsent.first() {
+                        let why = format!("the {} that was to be sent is missing", missing.message.body);
+                        return Err(differs(session, number, &why));
                     }
+                    let step = self.machine.step(input).map_err(|why| differs(session, number, &why.message))?;
+                    self.machine = step.state;
+                    self.unsent = step.sends;
+                    self.note_input(input);
                 }
-                if let Some(so_far) = &mut replayed {
-                    so_far.note_input(input);
-                }
-            }
-            Entry::Sent(sent) => {
-                if expected.is_empty() || expected[0].message.to_payload() != sent.envelope.payload {
-                    return Err(differs(session, number, "it is not what the machine sends at this point"));
-                }
-                expected.remove(0);
-                if let Some(so_far) = &mut replayed {
-                    so_far.note_sent(sent)?;
+                Entry::Sent(sent) => {
+                    let expected = self.unsent.first().map(|outgoing| outgoing.message.to_payload());
+                    if expected.as_ref() != Some(&sent.envelope.payload) {
+                        return Err(differs(session, number, "it is not what the machine sends at this point"));
+                    }
+                    self.unsent.remove(0);
+                    self.note_sent(sent)?;
                 }
             }
         }
+        Ok(())
     }
-    if let Some(so_far) = &mut replayed {
-        so_far.unsent = expected;
-    }
-    Ok(replayed.filter(|so_far| !matches!(&so_far.machine, Machine::Provider(provider) if provider.request.is_none())))
 }
 
 impl Replayed {

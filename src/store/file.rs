@@ -77,6 +77,15 @@ pub(super) fn sync_data(file: &File, path: &Path) -> Result<()> {
     fault::pass(Point::Sync).and_then(|()| file.sync_data()).doing("syncing", path)
 }
 
+/// How long a file is, in bytes; nothing where there is none.
+pub fn length_of(path: &Path) -> Result<u64> {
+    match std::fs::metadata(path) {
+        Ok(meta) => Ok(meta.len()),
+        Err(why) if why.kind() == ErrorKind::NotFound => Ok(0),
+        Err(why) => Err(Error::io("reading", path, &why)),
+    }
+}
+
 /// Whether something is at `path`.
 pub fn exists(path: &Path) -> Result<bool> {
     path.try_exists().doing("looking for", path)
