@@ -4,7 +4,6 @@
 #![expect(clippy::disallowed_methods, reason = "asks the machine")]
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::io::Read;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
@@ -17,7 +16,7 @@ use regex_lite::Regex;
 
 use super::PATH;
 use super::pid::{self, Identity};
-use crate::service::platform::Requirement;
+use crate::service::requirement::{ProgramVersion, Requirement};
 
 /// Programs that are asked for their version, and how: a requirement comes from another party and is looked at before
 /// anybody agreed to anything, so that nothing else is run for its sake. Of others it is enough that they are there.
@@ -51,13 +50,6 @@ const TELL_VERSION: [(&str, &str); 24] = [
 const VERSION_LIMIT: Duration = Duration::from_secs(3);
 /// … and so many bytes.
 const VERSION_BYTES: u64 = 16 * 1024;
-/// Requirements of these names are no programs.
-const MEMORY: &str = "memory";
-const DISK: &str = "disk";
-const CPU_MHZ: &str = "cpu-mhz";
-const CPUS: &str = "cpus";
-const DISPLAY: &str = "display";
-
 /// What can be told of this machine; what cannot is absent.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Facts {
@@ -88,59 +80,35 @@ impl Facts {
             display: shows("DISPLAY") || shows("WAYLAND_DISPLAY"),
         }
     }
-    /// What is there of an amount that a requirement may name.
-    fn amount(&self, name: &str) -> Option<u64> {
-        match name {
-            MEMORY => self.memory,
-            DISK => self.disk,
-            CPU_MHZ => self.cpu_mhz,
-            CPUS => self.cpus,
-            _ => None,
-        }
-    }
 }
 
 /// One sentence for each requirement that this machine does not meet. What cannot be found out is not held against it.
 pub fn unmet(requirements: &[Requirement], disk_at: &Path, environment: &BTreeMap<String, String>) -> Vec<String> {
     let facts = Facts::of(disk_at, environment);
-    requirements
-        .iter()
-        .filter_map(|wanted| {
-            let text = wanted.to_string();
-            Some(format!("{text}: {}", lacking(&text, &facts)?))
-        })
-        .collect()
+    requirements.iter().filter_map(|wanted| Some(format!("{wanted}: {}", lacking(wanted, &facts)?))).collect()
 }
 
-fn lacking(text: &str, facts: &Facts) -> Option<String> {
-    let Some(wanted) = parse(text) else { return Some("not understood by this version of deployctl".into()) };
-    match wanted.name {
-        DISPLAY => (!facts.display).then(|| "this machine has no display".into()),
-        MEMORY | DISK => amount_lacking(&wanted, facts, mebibytes),
-        CPU_MHZ | CPUS => amount_lacking(&wanted, facts, |value| value.to_string()),
-        name => program_lacking(name, &wanted),
+fn lacking(wanted: &Requirement, facts: &Facts) -> Option<String> {
+    let less = |there: Option<u64>, wanted: u64| there.filter(|there| *there < wanted);
+    let has = |there: String| format!("this machine has {there}");
+    match wanted {
+        Requirement::Display => (!facts.display).then(|| "this machine has no display".into()),
+        Requirement::Memory(bytes) => less(facts.memory, *bytes).map(mebibytes).map(has),
+        Requirement::Disk(bytes) => less(facts.disk, *bytes).map(mebibytes).map(has),
+        Requirement::CpuMhz(mhz) => less(facts.cpu_mhz, *mhz).map(|there| has(there.to_string())),
+        Requirement::Cpus(count) => less(facts.cpus, *count).map(|there| has(there.to_string())),
+        Requirement::Program { name, at_least } => program_lacking(name, at_least.as_ref()),
     }
 }
 
-fn amount_lacking(wanted: &Wanted<'_>, facts: &Facts, show: impl Fn(u64) -> String) -> Option<String> {
-    let there = facts.amount(wanted.name)?;
-    let (operator, value) = wanted.than.as_ref()?;
-    let Some(limit) = bytes(value) else { return Some(format!("“{value}” is not an amount")) };
-    (!operator.holds(there.cmp(&limit))).then(|| format!("this machine has {}", show(there)))
-}
-
-fn program_lacking(name: &str, wanted: &Wanted<'_>) -> Option<String> {
+fn program_lacking(name: &str, at_least: Option<&ProgramVersion>) -> Option<String> {
     let Some(path) = find_program(name) else { return Some(format!("not found on {PATH}")) };
-    let (operator, value) = wanted.than.as_ref()?;
-    let Some(limit) = version(value) else { return Some(format!("“{value}” is not a version")) };
+    let wanted = at_least?;
     TELL_VERSION.iter().find(|(known, _)| *known == name)?;
     let Some(there) = program_version(&path, name) else {
         return Some(format!("{} does not tell its version", path.display()));
     };
-    // “=3.9” is met by 3.9.18: only what is written is compared.
-    let parts = value.split('.').count().clamp(1, 3);
-    let shown = if *operator == Operator::Equal { there.cut(parts) } else { there };
-    (!operator.holds(shown.cmp(&limit))).then(|| format!("{name} {there} is installed"))
+    (there < *wanted).then(|| format!("{name} {there} is installed"))
 }
 
 /// The program's file on the fixed path. `python` is also looked for as `python3`; `jvm` is `java`.
@@ -165,30 +133,14 @@ pub(super) fn is_executable(path: &Path) -> bool {
     std::fs::metadata(path).is_ok_and(|about| about.is_file() && about.permissions().mode() & 0o111 != 0)
 }
 
-/// A version as programs tell it: what they leave out is 0.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct ProgramVersion(pub u64, pub u64, pub u64);
-
-impl ProgramVersion {
-    fn cut(self, parts: usize) -> Self {
-        Self(self.0, if parts > 1 { self.1 } else { 0 }, if parts > 2 { self.2 } else { 0 })
-    }
-}
-impl fmt::Display for ProgramVersion {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}.{}", self.0, self.1)?;
-        if self.2 > 0 { write!(f, ".{}", self.2) } else { Ok(()) }
-    }
-}
-
 /// The first dotted number of what a program of this well-known name tells when it is asked for its version, within
 /// 3 s. Nothing for names that are not well known: who knows what those would do.
 pub fn program_version(path: &Path, name: &str) -> Option<ProgramVersion> {
     let (_, argument) = TELL_VERSION.iter().find(|(known, _)| *known == name)?;
     let version = version_in(&output_of(path, argument, VERSION_LIMIT)?)?;
-    let java = matches!(name, "java" | "jvm");
     // Java 8 and older call themselves 1.8.
-    Some(if java && version.0 == 1 { ProgramVersion(version.1, version.2, 0) } else { version })
+    let old_java = version.strip_prefix("1.").filter(|_| matches!(name, "java" | "jvm"));
+    old_java.unwrap_or(&version).parse().ok()
 }
 
 /// The beginning of what a program prints before it ends or the time is up. It and its group are gone afterwards.
@@ -218,18 +170,10 @@ fn output_of(path: &Path, argument: &str, limit: Duration) -> Option<String> {
     Some(String::from_utf8_lossy(&told.ok()?.ok()?).into_owned())
 }
 
-fn version_in(text: &str) -> Option<ProgramVersion> {
+fn version_in(text: &str) -> Option<String> {
     let dotted = Regex::new(r"[0-9]+\.[0-9]+(\.[0-9]+)?").ok()?;
     let whole = Regex::new(r"[0-9]+").ok()?;
-    version(dotted.find(text).or_else(|| whole.find(text))?.as_str())
-}
-
-fn version(text: &str) -> Option<ProgramVersion> {
-    let mut parts = text.split('.').map(|part| part.parse::<u64>().ok());
-    let first = parts.next()??;
-    let mut next = || parts.next().unwrap_or(Some(0));
-    let version = ProgramVersion(first, next()?, next()?);
-    parts.next().is_none().then_some(version)
+    dotted.find(text).or_else(|| whole.find(text)).map(|found| found.as_str().to_owned())
 }
 
 fn memory_bytes(meminfo: &str) -> Option<u64> {
@@ -245,75 +189,6 @@ fn cpu_mhz(cpuinfo: &str) -> Option<u64> {
 
 fn mebibytes(bytes: u64) -> String {
     format!("{} MiB", bytes / (1024 * 1024))
-}
-
-/// An amount: bytes with their unit, or a plain number.
-fn bytes(text: &str) -> Option<u64> {
-    const UNITS: [(&str, u64); 9] = [
-        ("KiB", 1 << 10),
-        ("MiB", 1 << 20),
-        ("GiB", 1 << 30),
-        ("TiB", 1 << 40),
-        ("kB", 1_000),
-        ("MB", 1_000_000),
-        ("GB", 1_000_000_000),
-        ("TB", 1_000_000_000_000),
-        ("B", 1),
-    ];
-    let unit = UNITS.iter().find(|(unit, _)| text.ends_with(unit));
-    let (number, factor) = unit.map_or((text, 1), |(unit, factor)| (&text[..text.len() - unit.len()], *factor));
-    number.trim().parse::<u64>().ok()?.checked_mul(factor)
-}
-
-/// A requirement, taken apart.
-struct Wanted<'a> {
-    name: &'a str,
-    than: Option<(Operator, &'a str)>,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Operator {
-    AtLeast,
-    AtMost,
-    More,
-    Less,
-    Equal,
-}
-
-impl Operator {
-    fn holds(self, there: std::cmp::Ordering) -> bool {
-        match self {
-            Operator::AtLeast => there.is_ge(),
-            Operator::AtMost => there.is_le(),
-            Operator::More => there.is_gt(),
-            Operator::Less => there.is_lt(),
-            Operator::Equal => there.is_eq(),
-        }
-    }
-}
-
-/// `NAME`, or `NAME`, an operator and a value.
-fn parse(text: &str) -> Option<Wanted<'_>> {
-    let end = text.find(['<', '>', '=']).unwrap_or(text.len());
-    let (name, rest) = (text[..end].trim(), &text[end..]);
-    let is_word = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.' | '+');
-    if name.is_empty() || !name.chars().all(is_word) {
-        return None;
-    }
-    if rest.is_empty() {
-        return Some(Wanted { name, than: None });
-    }
-    const OPERATORS: [(&str, Operator); 6] = [
-        (">=", Operator::AtLeast),
-        ("<=", Operator::AtMost),
-        ("==", Operator::Equal),
-        ("=", Operator::Equal),
-        (">", Operator::More),
-        ("<", Operator::Less),
-    ];
-    let (sign, operator) = OPERATORS.iter().find(|(sign, _)| rest.starts_with(sign))?;
-    let value = rest[sign.len()..].trim();
-    (!value.is_empty()).then_some(Wanted { name, than: Some((*operator, value)) })
 }
 
 #[cfg(test)]
@@ -335,22 +210,11 @@ mod tests {
 
     #[test]
     fn what_it_lacks_is_named_with_what_it_has() {
-        let unmet = unmet_here(&[
-            "no-such-tool>=2",
-            "memory>=900TiB",
-            "display",
-            "memory>=much",
-            "=2",
-            "sh>=x.y",
-            "perl>=99.1",
-        ]);
+        let unmet = unmet_here(&["no-such-tool>=2", "memory>=900TiB", "display", "perl>=99.1"]);
         assert_eq!(unmet[0], format!("no-such-tool>=2: not found on {PATH}"));
         assert!(unmet[1].starts_with("memory>=900TiB: this machine has ") && unmet[1].ends_with(" MiB"));
         assert_eq!(unmet[2], "display: this machine has no display");
-        assert_eq!(unmet[3], "memory>=much: “much” is not an amount");
-        assert_eq!(unmet[4], "=2: not understood by this version of deployctl");
-        assert!(unmet[6].starts_with("perl>=99.1: perl 5."), "{}", unmet[6]);
-        assert_eq!(unmet[5], "sh>=x.y: “x.y” is not a version");
+        assert!(unmet[3].starts_with("perl>=99.1: perl 5."), "{}", unmet[3]);
     }
 
     fn tool(script: &str) -> (tempfile::TempDir, PathBuf) {
@@ -366,11 +230,11 @@ mod tests {
     #[test]
     fn versions_are_read_from_either_stream() {
         let (_folder, path) = tool("echo Tool for 64 bits, version v3.9.18-rc1");
-        assert_eq!(program_version(&path, "python"), Some(ProgramVersion(3, 9, 18)));
+        assert_eq!(program_version(&path, "python"), "3.9.18".parse().ok());
         let (_folder, path) = tool("echo 'openjdk version \"1.8.0_292\"' >&2");
-        assert_eq!(program_version(&path, "jvm"), Some(ProgramVersion(8, 0, 0)));
+        assert_eq!(program_version(&path, "jvm"), "8.0.0".parse().ok());
         let (_folder, path) = tool("echo openjdk 17");
-        assert_eq!(program_version(&path, "java"), Some(ProgramVersion(17, 0, 0)));
+        assert_eq!(program_version(&path, "java"), "17.0.0".parse().ok());
         let (_folder, path) = tool("exit 1");
         assert_eq!(program_version(&path, "python"), None);
     }
@@ -395,23 +259,7 @@ mod tests {
     }
 
     #[test]
-    fn versions_compare_as_written() {
-        let met = |operator: Operator, limit: &str| {
-            let there = ProgramVersion(3, 9, 18);
-            let parts = limit.split('.').count();
-            let there = if operator == Operator::Equal { there.cut(parts) } else { there };
-            operator.holds(there.cmp(&version(limit).unwrap()))
-        };
-        assert!(met(Operator::Equal, "3.9") && met(Operator::Equal, "3") && !met(Operator::Equal, "3.9.1"));
-        assert!(met(Operator::AtLeast, "3.9") && met(Operator::Less, "3.10") && !met(Operator::AtLeast, "3.10"));
-        assert!(met(Operator::More, "3.9") && !met(Operator::AtMost, "3.9"));
-        assert_eq!(version("1.2.3.4"), None);
-    }
-
-    #[test]
-    fn amounts_have_units() {
-        assert_eq!((bytes("512MiB"), bytes("2GB"), bytes("1500")), (Some(512 << 20), Some(2_000_000_000), Some(1500)));
-        assert_eq!((bytes("MiB"), bytes("99999999999TiB")), (None, None));
+    fn figures_are_read_from_proc() {
         assert_eq!(cpu_mhz("cpu MHz\t\t: 2400.123\nx: 1\ncpu MHz\t\t: 2600.9\n"), Some(2600));
         assert_eq!(memory_bytes("MemTotal:       2048 kB\nMemFree: 1 kB"), Some(2 << 20));
     }

@@ -81,7 +81,7 @@ pub(super) fn sync_data(file: &File, path: &Path) -> Result<()> {
 pub fn length_of(path: &Path) -> Result<u64> {
     match std::fs::metadata(path) {
         Ok(meta) => Ok(meta.len()),
-        Err(why) if why.kind() == ErrorKind::NotFound => Ok(0),
+        Err(why) if why.kind() == io::ErrorKind::NotFound => Ok(0),
         Err(why) => Err(Error::io("reading", path, &why)),
     }
 }
