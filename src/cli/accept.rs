@@ -70,7 +70,7 @@ struct List {
     invitations: Vec<Listed>,
 }
 
-pub(super) fn run(args: Args, shell: &Shell) -> Result<()> {
+pub(super) fn run(args: &Args, shell: &Shell) -> Result<()> {
     let node = shell.node()?;
     shell.run(async {
         if let Some(from) = &args.from {

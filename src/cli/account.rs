@@ -62,7 +62,7 @@ struct AllVerified {
     verified: Vec<Verified>,
 }
 
-pub(super) fn run(args: Args, shell: &Shell) -> Result<()> {
+pub(super) fn run(args: &Args, shell: &Shell) -> Result<()> {
     let node = shell.node()?;
     if let Some(Command::Verify { session }) = &args.command {
         return verify(&node, session.as_deref(), shell);

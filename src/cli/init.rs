@@ -33,7 +33,7 @@ struct Made {
     state: String,
 }
 
-pub(super) fn run(args: Args, shell: &Shell) -> Result<()> {
+pub(super) fn run(args: &Args, shell: &Shell) -> Result<()> {
     let state = StateDir::open(shell.state_path(), true)?;
     let before = StoredIdentity::find(&state)?;
     let is_new = before.is_none();
@@ -45,8 +45,8 @@ pub(super) fn run(args: Args, shell: &Shell) -> Result<()> {
         }
     };
     let settings = stored.settings.clone();
-    stored.settings.name = args.name.or(stored.settings.name);
-    stored.settings.host = args.address.or(stored.settings.host);
+    stored.settings.name = args.name.clone().or(stored.settings.name);
+    stored.settings.host = args.address.clone().or(stored.settings.host);
     if is_new || stored.settings != settings {
         stored.save(&state)?;
     }

@@ -32,14 +32,14 @@ pub(super) struct Args {
     root: Option<PathBuf>,
 }
 
-pub(super) fn run(args: Args, shell: &Shell) -> Result<()> {
+pub(super) fn run(args: &Args, shell: &Shell) -> Result<()> {
     let node = shell.node()?;
     let part = node.part_as(&args.session, &[Party::Initiator, Party::Peer])?;
     let (session, party) = (part.summary.session, part.summary.party);
     if let Some(summary) = installed(&part) {
         let summary = summary?;
         shell.ui.note("it is installed already");
-        return finish(&args, summary, &node, shell);
+        return finish(args, summary, &node, shell);
     }
     if let Some(root) = &args.root {
         let root = std::path::absolute(root).map_err(|why| Error::new(Code::Usage, format!("--root: {why}")))?;
@@ -48,7 +48,7 @@ pub(super) fn run(args: Args, shell: &Shell) -> Result<()> {
     }
     let by_hand = ByHand { install: true, ..ByHand::default() };
     let summary = shell.run(node.wait_for(session, party, by_hand, shell.timeout, installed))?;
-    finish(&args, summary, &node, shell)
+    finish(args, summary, &node, shell)
 }
 
 fn finish(args: &Args, summary: Summary, node: &std::sync::Arc<crate::roles::Node>, shell: &Shell) -> Result<()> {

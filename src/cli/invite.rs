@@ -65,14 +65,14 @@ struct List {
     invitations: Vec<Row>,
 }
 
-pub(super) fn run(args: Args, shell: &Shell) -> Result<()> {
+pub(super) fn run(args: &Args, shell: &Shell) -> Result<()> {
     let node = shell.node()?;
-    match args.command {
+    match &args.command {
         Some(Command::Show { invitation }) => {
-            let row = find(&rows(&node, None)?, &invitation)?;
+            let row = find(&rows(&node, None)?, invitation)?;
             shell.ui.data(&row, || describe(&row))
         }
-        Some(Command::Resend { invitation }) => resend(&node, &invitation, shell),
+        Some(Command::Resend { invitation }) => resend(&node, invitation, shell),
         Some(Command::List { session }) => list(&node, session.as_deref(), shell),
         None => list(&node, args.session.as_deref(), shell),
     }
@@ -158,7 +158,7 @@ fn rows(node: &Node, session: Option<&str>) -> Result<Vec<Row>> {
                 }
             }
             Machine::Peer(peer) => {
-                rows.extend(summary.participants.iter().map(|who| row(peer.invitation_id, who, None)))
+                rows.extend(summary.participants.iter().map(|who| row(peer.invitation_id, who, None)));
             }
             Machine::Initiator(_) => {}
         }

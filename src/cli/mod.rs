@@ -93,22 +93,22 @@ pub fn main() -> ExitCode {
 impl Command {
     fn run(self, shell: &Shell) -> Result<()> {
         match self {
-            Command::Init(args) => init::run(args, shell),
-            Command::Trust(args) => trust::run(args, shell),
-            Command::Serve(args) => serve::run(args, shell),
-            Command::Request(args) => request::run(args, shell),
-            Command::Invite(args) => invite::run(args, shell),
-            Command::Accept(args) => accept::run(args, shell),
+            Command::Init(args) => init::run(&args, shell),
+            Command::Trust(args) => trust::run(&args, shell),
+            Command::Serve(args) => serve::run(&args, shell),
+            Command::Request(args) => request::run(&args, shell),
+            Command::Invite(args) => invite::run(&args, shell),
+            Command::Accept(args) => accept::run(&args, shell),
             Command::Build(args) => build::run(&args, shell),
-            Command::Install(args) => install::run(args, shell),
-            Command::Start(args) => start::run(args, shell),
-            Command::Stop(args) => stop::run(args, shell),
-            Command::Account(args) => account::run(args, shell),
-            Command::Remove(args) => remove::run(args, shell),
+            Command::Install(args) => install::run(&args, shell),
+            Command::Start(args) => start::run(&args, shell),
+            Command::Stop(args) => stop::run(&args, shell),
+            Command::Account(args) => account::run(&args, shell),
+            Command::Remove(args) => remove::run(&args, shell),
             Command::Status(args) => status::run(&args, shell),
             Command::Verify(args) => verify::run(&args, shell),
             Command::Demo(args) => demo::run(args, shell),
-            Command::Supervise(args) => supervise::run(args, shell),
+            Command::Supervise(args) => supervise::run(&args, shell),
         }
     }
 }

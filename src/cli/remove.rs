@@ -26,7 +26,7 @@ pub(super) struct Args {
     keep_data: bool,
 }
 
-pub(super) fn run(args: Args, shell: &Shell) -> Result<()> {
+pub(super) fn run(args: &Args, shell: &Shell) -> Result<()> {
     let node = shell.node()?;
     let part = node.part_as(&args.session, &[Party::Initiator, Party::Peer])?;
     let (session, party) = (part.summary.session, part.summary.party);

@@ -133,7 +133,7 @@ impl FromStr for Peer {
     }
 }
 
-pub(super) fn run(args: Args, shell: &Shell) -> Result<()> {
+pub(super) fn run(args: &Args, shell: &Shell) -> Result<()> {
     let node = shell.node()?;
     let provider = node.contacts.by_name(&args.provider)?.address;
     shell.run(async {
@@ -147,9 +147,9 @@ pub(super) fn run(args: Args, shell: &Shell) -> Result<()> {
             return Err(Error::new(Code::Usage, "a service is run together with somebody: no peer is named")
                 .hint("name one or more: --peer CONTACT"));
         }
-        let wish = wish(&args, &node)?;
+        let wish = wish(args, &node)?;
         let (session, offered) = node.ask(&provider, service).await?;
-        let resolved = match options(&args, &offered, shell) {
+        let resolved = match options(args, &offered, shell) {
             Ok(resolved) => resolved,
             Err(error) => return Err(give_up(&node, session, error)),
         };
@@ -158,7 +158,7 @@ pub(super) fn run(args: Args, shell: &Shell) -> Result<()> {
             false => give_up(&node, session, error),
         })?;
         shell.ui.note(&format!("session {session} is registered; to undo: deployctl stop {}", session.short()));
-        let summary = wait(&args, &node, session, shell).await?;
+        let summary = wait(args, &node, session, shell).await?;
         shell.ui.data(&summary, || session.to_string())
     })
 }

@@ -34,15 +34,17 @@ struct Ready<'a> {
     upnp: Option<&'a str>,
 }
 
-pub(super) fn run(args: Args, shell: &Shell) -> Result<()> {
+pub(super) fn run(args: &Args, shell: &Shell) -> Result<()> {
     let state = shell.open_state()?;
     let setting = shell.setting()?;
-    let services = args.services.map(std::path::absolute).transpose();
+    let services = args.services.as_ref().map(std::path::absolute).transpose();
     let services =
         services.map_err(|why| crate::model::Error::new(crate::model::Code::Usage, format!("--services: {why}")))?;
     shell.run_until_stopped(async {
         let stop = asked_to_stop();
-        let service = Service::begin(state, args.listen.map(|listen| listen.to_string()), setting, services).await?;
+        let service =
+            Service::begin(state, args.listen.as_ref().map(std::string::ToString::to_string), setting, services)
+                .await?;
         let running = service.running();
         let listen = running.listen.as_deref();
         let ready = Ready { event: "ready", address: &running.address, listen, upnp: None };

@@ -29,10 +29,10 @@ pub(super) struct Args {
     reason: Option<String>,
 }
 
-pub(super) fn run(args: Args, shell: &Shell) -> Result<()> {
+pub(super) fn run(args: &Args, shell: &Shell) -> Result<()> {
     let node = shell.node()?;
     let part = node.part_as(&args.session, &[Party::Initiator, Party::Provider, Party::Peer])?;
-    let summary = shell.run(end(&node, &part, args.reason, shell))?;
+    let summary = shell.run(end(&node, &part, args.reason.clone(), shell))?;
     shell.ui.data(&summary, || status::describe(&summary, shell.system.now()))
 }
 

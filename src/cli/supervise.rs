@@ -12,7 +12,7 @@ pub(super) struct Args {
     party: Party,
 }
 
-pub(super) fn run(args: Args, shell: &Shell) -> Result<()> {
+pub(super) fn run(args: &Args, shell: &Shell) -> Result<()> {
     detach::become_session_leader()?;
     let node = shell.node()?;
     shell.run_until_stopped(supervise::supervise(node, args.session, args.party, asked_to_stop()))

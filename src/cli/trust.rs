@@ -69,13 +69,13 @@ struct List {
     contacts: Vec<Shown>,
 }
 
-pub(super) fn run(args: Args, shell: &Shell) -> Result<()> {
+pub(super) fn run(args: &Args, shell: &Shell) -> Result<()> {
     let contacts = Contacts::of(&shell.open_state()?);
-    match args.command {
-        Command::Add { name, address, may } => add(&name, &address, may, &contacts, shell),
+    match &args.command {
+        Command::Add { name, address, may } => add(name, address, may.as_ref(), &contacts, shell),
         Command::List => list(&contacts, shell),
         Command::Remove { name } => {
-            let shown = Shown::from(contacts.remove(&name)?);
+            let shown = Shown::from(contacts.remove(name)?);
             shell.ui.note(&format!(
                 "{} is not known here any more; to undo: deployctl trust add {} {} --may {}",
                 shown.name, shown.name, shown.address, shown.may
@@ -85,10 +85,10 @@ pub(super) fn run(args: Args, shell: &Shell) -> Result<()> {
     }
 }
 
-fn add(name: &Name, address: &Address, may: Option<Rights>, contacts: &Contacts, shell: &Shell) -> Result<()> {
+fn add(name: &Name, address: &Address, may: Option<&Rights>, contacts: &Contacts, shell: &Shell) -> Result<()> {
     // Another address for a contact does not silently take its rights away.
     let known = contacts.by_key(&address.key)?.map(|contact| contact.may);
-    let may = may.or(known).unwrap_or_default();
+    let may = may.cloned().or(known).unwrap_or_default();
     let said = match contacts.add(name, address, &may, shell.system.now())? {
         Added::New => "added",
         Added::Changed => "changed",

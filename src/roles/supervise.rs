@@ -224,7 +224,7 @@ impl Watch {
             }
             Happening::Restarting { r#in, .. } => {
                 self.outcome = None;
-                self.say(format!("the program is started again in {in}", in = r#in));
+                self.say(format!("the program is started again in {in}"));
                 None
             }
             Happening::Stopped { survivors, .. } => {
