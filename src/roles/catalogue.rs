@@ -123,8 +123,15 @@ pub(super) fn interface_request(node: &Node, message: &Verified<Message>, source
     }
     let given = give_out(node, message, request, &offer)?;
     file::create_dir_private(&node.state.interfaces())?;
-    document::write_json(&path, &given, file::PRIVATE)?;
-    Ok(given.posted())
+    // The same request may come twice at once, from a command and from the Initiator's `serve`: both get the interface
+    // that was kept first, or one of them would hold a key that nobody knows.
+    if document::write_new_json(&path, &given, file::PRIVATE)? {
+        return Ok(given.posted());
+    }
+    let kept = document::read_json::<GivenOut>(&path)?;
+    kept.filter(|kept| kept.request == hash)
+        .map(|kept| kept.posted())
+        .ok_or_else(|| Error::new(Code::Replay, "the id of this interface-request was used before for another"))
 }
 
 fn give_out(node: &Node, message: &Verified<Message>, request: &InterfaceRequest, offer: &Offer) -> Result<GivenOut> {
