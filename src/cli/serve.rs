@@ -43,7 +43,7 @@ pub(super) fn run(args: &Args, shell: &Shell) -> Result<()> {
     shell.run_until_stopped(async {
         let stop = asked_to_stop();
         let service =
-            Service::begin(state, args.listen.as_ref().map(std::string::ToString::to_string), setting, services)
+            Service::begin(state, args.listen.as_ref().map(ToString::to_string), setting, services)
                 .await?;
         let running = service.running();
         let listen = running.listen.as_deref();

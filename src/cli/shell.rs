@@ -161,3 +161,12 @@ pub(super) async fn asked_to_stop() {
         _ = int.recv() => {}
     }
 }
+
+/// Done when the terminal is closed.
+pub(super) async fn hung_up() {
+    use tokio::signal::unix::{SignalKind, signal};
+    match signal(SignalKind::hangup()) {
+        Ok(mut hangup) => drop(hangup.recv().await),
+        Err(_) => std::future::pending().await,
+    }
+}

@@ -12,6 +12,7 @@ mod handler;
 pub mod identity;
 pub mod limits;
 mod pool;
+pub mod port;
 mod problem;
 mod range;
 mod routes;

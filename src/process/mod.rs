@@ -2,6 +2,7 @@
 //! started; and what this machine has to offer. Knows nothing of sessions: it tells what happens, and `roles` says
 //! what that means.
 
+pub mod children;
 pub mod detach;
 pub mod host;
 pub mod pid;

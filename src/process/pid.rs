@@ -4,8 +4,11 @@
 #![expect(clippy::disallowed_methods, reason = "the one reader of /proc/PID")]
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsStr;
 use std::fmt;
 use std::io::Read;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 
 use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, Signal};
@@ -105,6 +108,31 @@ pub fn family(leader: Option<Identity>, mark: Option<&str>) -> Vec<Member> {
     found.iter().filter_map(|pid| entries.get(pid)).filter(|entry| entry.lives()).map(Entry::member).collect()
 }
 
+/// What lives of nodes whose state directories are below `folder`: our own processes by their `--state`, the programs that
+/// they run or build with by what `DEPLOYCTL_…` names. Other users' processes cannot be looked at.
+pub fn users_of(folder: &Path) -> Vec<Member> {
+    let own = std::process::id();
+    let uses = |entry: &Entry| names_state_below(entry.pid, folder) || has_variable_below(entry.pid, folder);
+    table().values().filter(|entry| entry.pid != own && entry.lives() && uses(entry)).map(Entry::member).collect()
+}
+
+fn names_state_below(pid: u32, folder: &Path) -> bool {
+    let arguments = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+    let arguments: Vec<&[u8]> = arguments.split(|byte| *byte == 0).collect();
+    arguments.windows(2).any(|pair| pair[0] == b"--state" && is_below(pair[1], folder))
+}
+
+fn has_variable_below(pid: u32, folder: &Path) -> bool {
+    environment(pid).split(|byte| *byte == 0).any(|variable| {
+        let value = variable.iter().position(|byte| *byte == b'=').map(|at| &variable[at + 1..]);
+        variable.starts_with(b"DEPLOYCTL_") && value.is_some_and(|value| is_below(value, folder))
+    })
+}
+
+fn is_below(path: &[u8], folder: &Path) -> bool {
+    Path::new(OsStr::from_bytes(path)).starts_with(folder)
+}
+
 /// What this start of the machine is called; identities of another start mean nothing.
 pub fn boot() -> String {
     std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default().trim().to_owned()
@@ -159,11 +187,17 @@ fn table() -> BTreeMap<u32, Entry> {
 
 /// Whether a process was started with `mark` (`NAME=value`) in its environment. Others' environments cannot be read.
 fn has_mark(pid: u32, mark: &str) -> bool {
-    let Ok(file) = std::fs::File::open(format!("/proc/{pid}/environ")) else { return false };
+    environment(pid).split(|byte| *byte == 0).any(|variable| variable == mark.as_bytes())
+}
+
+/// What a process was started with; nothing for others' processes.
+fn environment(pid: u32) -> Vec<u8> {
     let mut bytes = Vec::new();
-    // A process that ends meanwhile gives what it gives.
-    let _ = file.take(MOST_ENVIRONMENT).read_to_end(&mut bytes);
-    bytes.split(|byte| *byte == 0).any(|variable| variable == mark.as_bytes())
+    if let Ok(file) = std::fs::File::open(format!("/proc/{pid}/environ")) {
+        // A process that ends meanwhile gives what it gives.
+        let _ = file.take(MOST_ENVIRONMENT).read_to_end(&mut bytes);
+    }
+    bytes
 }
 
 fn raw(pid: u32) -> Option<Pid> {

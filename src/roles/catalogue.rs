@@ -63,7 +63,7 @@ impl Node {
         let folder = self.services.join(&**name);
         if !file::exists(&folder.join("service.toml"))? {
             let offered = self.offered()?;
-            let names: Vec<_> = offered.iter().map(std::string::ToString::to_string).collect();
+            let names: Vec<_> = offered.iter().map(|name| name.to_string()).collect();
             let hint = if names.is_empty() {
                 "this provider offers nothing".to_owned()
             } else {
@@ -123,15 +123,15 @@ pub(super) fn interface_request(node: &Node, message: &Verified<Message>, source
     }
     let given = give_out(node, message, request, &offer)?;
     file::create_dir_private(&node.state.interfaces())?;
-    let bytes = serde_json::to_vec(&given).map_err(|why| Error::new(Code::Internal, why.to_string()))?;
-    if file::write_new(&path, &bytes, file::PRIVATE)? {
+    // The same request may come twice at once, from a command and from the Initiator's `serve`: both get the interface
+    // that was kept first, or one of them would hold a key that nobody knows.
+    if document::write_new_json(&path, &given, file::PRIVATE)? {
         return Ok(given.posted());
     }
-    // The same request came twice at once: both get what was given out first.
-    match document::read_json::<GivenOut>(&path)? {
-        Some(first) if first.request == hash => Ok(first.posted()),
-        _ => Err(Error::new(Code::Replay, "the id of this interface-request was used before for another")),
-    }
+    let kept = document::read_json::<GivenOut>(&path)?;
+    kept.filter(|kept| kept.request == hash)
+        .map(|kept| kept.posted())
+        .ok_or_else(|| Error::new(Code::Replay, "the id of this interface-request was used before for another"))
 }
 
 fn give_out(node: &Node, message: &Verified<Message>, request: &InterfaceRequest, offer: &Offer) -> Result<GivenOut> {

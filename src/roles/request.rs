@@ -291,7 +291,7 @@ async fn keep_polling(node: Arc<Node>, provider: Address) {
 fn pick_role(interface: &Interface, named: Option<&RoleName>, side: Side, flag: &str) -> Result<RoleName> {
     let of_side: Vec<_> =
         interface.roles.iter().filter(|(_, terms)| terms.side == side).map(|(name, _)| name).collect();
-    let list = of_side.iter().map(std::string::ToString::to_string).collect::<Vec<_>>().join(", ");
+    let list = of_side.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
     match (named, of_side.as_slice()) {
         (Some(named), _) if of_side.contains(&named) => Ok(named.clone()),
         (Some(named), _) => {

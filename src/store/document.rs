@@ -26,6 +26,11 @@ pub fn write_json<T: Serialize>(path: &Path, value: &T, mode: u32) -> Result<()>
     file::write_atomic(path, &to_json(path, value)?, mode)
 }
 
+/// Writes a JSON file if nothing is there; says whether it did. See [`file::write_new`].
+pub fn write_new_json<T: Serialize>(path: &Path, value: &T, mode: u32) -> Result<bool> {
+    file::write_new(path, &to_json(path, value)?, mode)
+}
+
 /// Writes a JSON file that can be made again; see [`file::write_atomic_unsynced`].
 pub fn write_json_unsynced<T: Serialize>(path: &Path, value: &T, mode: u32) -> Result<()> {
     file::write_atomic_unsynced(path, &to_json(path, value)?, mode)

@@ -15,6 +15,7 @@ pub mod log;
 mod nearest;
 pub mod packages;
 pub mod rights;
+pub mod scratch;
 pub mod secrets;
 pub mod seen;
 pub mod state;
