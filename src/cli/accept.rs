@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use super::shell::Shell;
+use super::shell::{self, Shell};
 use super::status;
 use crate::message::{Invitation, Verdict};
 use crate::model::{Code, Error, MessageId, Party, Result, SessionId, Time};
@@ -43,7 +43,7 @@ pub(super) struct Args {
     #[arg(long)]
     decline: bool,
     /// Why, for the Initiator to read
-    #[arg(long, value_name = "TEXT", requires = "decline")]
+    #[arg(long, value_name = "TEXT", value_parser = shell::text, requires = "decline")]
     reason: Option<String>,
     /// Ask this provider for invitations first
     #[arg(long, value_name = "CONTACT")]

@@ -66,7 +66,7 @@ struct Shown {
     kept: Option<String>,
 }
 
-pub(super) fn run(args: Args, shell: &Shell) -> Result<()> {
+pub(super) fn run(args: &Args, shell: &Shell) -> Result<()> {
     shell.run_until_stopped(async {
         tokio::select! {
             shown = play(&args, shell) => shown,

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use clap::ValueEnum;
 
-use super::shell::Shell;
+use super::shell::{self, Shell};
 use super::status;
 use crate::message::{Interface as Offered, OnFailure, Quorum, ServiceWanted};
 use crate::model::{Code, Error, Party, Result, RoleName, ServiceName, SessionId, SessionState, Span};
@@ -53,7 +53,7 @@ pub(super) struct Args {
     #[arg(long, help_heading = "Who")]
     role: Option<RoleName>,
     /// A line to the peers
-    #[arg(long, value_name = "TEXT", help_heading = "Who")]
+    #[arg(long, value_name = "TEXT", value_parser = shell::text, help_heading = "Who")]
     note: Option<String>,
     /// An option of the service
     #[arg(long = "set", value_name = "OPTION=VALUE", help_heading = "Options of the service")]
@@ -159,7 +159,8 @@ pub(super) fn run(args: &Args, shell: &Shell) -> Result<()> {
         })?;
         shell.ui.note(&format!("session {session} is registered; to undo: deployctl stop {}", session.short()));
         let summary = wait(args, &node, session, shell).await?;
-        shell.ui.data(&summary, || session.to_string())
+        shell.ui.data(&summary, || session.to_string())?;
+        partly(&summary)
     })
 }
 
@@ -234,7 +235,14 @@ fn as_interface(offered: &Offered) -> Interface {
 fn show(offered: &Offered, shell: &Shell) -> Result<()> {
     let interface = as_interface(offered);
     let text = interface.describe()?;
-    shell.ui.data(&interface, || text)
+    // One document that is a JSON Schema of the options, with what else the interface says beside it.
+    let mut schema = interface.schema.clone();
+    if let (Some(schema), Ok(serde_json::Value::Object(rest))) =
+        (schema.as_object_mut(), serde_json::to_value(&interface))
+    {
+        schema.extend(rest.into_iter().filter(|(name, _)| name != "schema"));
+    }
+    shell.ui.data(&schema, || text)
 }
 
 fn list(described: &crate::roles::serve::Described, shell: &Shell) -> Result<()> {
@@ -258,6 +266,25 @@ fn list(described: &crate::roles::serve::Described, shell: &Shell) -> Result<()>
             .collect();
         table(&["SERVICE", "VERSION", "CATEGORY", "ROLES", "SUMMARY"], &rows)
     })
+}
+
+/// It runs, but not everywhere.
+fn partly(summary: &Summary) -> Result<()> {
+    let failed: Vec<_> = summary.participants.iter().filter(|one| one.failed).collect();
+    if failed.is_empty() || summary.state != SessionState::Running {
+        return Ok(());
+    }
+    let text: Vec<_> = failed
+        .iter()
+        .map(|one| format!("{} ({})", one.name, one.reason.as_deref().unwrap_or("no reason given")))
+        .collect();
+    Err(Error::new(Code::PartlyDone, format!("the service runs, but not with {}", text.join(", ")))
+        .hint(format!(
+            "deployctl status {} shows it; deployctl stop {} ends it",
+            summary.session.short(),
+            summary.session.short()
+        ))
+        .about(summary.session))
 }
 
 async fn wait(args: &Args, node: &Arc<Node>, session: SessionId, shell: &Shell) -> Result<Summary> {

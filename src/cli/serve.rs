@@ -42,9 +42,7 @@ pub(super) fn run(args: &Args, shell: &Shell) -> Result<()> {
         services.map_err(|why| crate::model::Error::new(crate::model::Code::Usage, format!("--services: {why}")))?;
     shell.run_until_stopped(async {
         let stop = asked_to_stop();
-        let service =
-            Service::begin(state, args.listen.as_ref().map(ToString::to_string), setting, services)
-                .await?;
+        let service = Service::begin(state, args.listen.as_ref().map(ToString::to_string), setting, services).await?;
         let running = service.running();
         let listen = running.listen.as_deref();
         let ready = Ready { event: "ready", address: &running.address, listen, upnp: None };

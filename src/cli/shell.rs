@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use clap::{Args, ValueEnum};
 
+use crate::message::body::TEXT_CHARS;
 use crate::model::{Code, Error, Result, Span};
 use crate::roles::node::Setting;
 use crate::roles::{Node, drive, serve};
@@ -52,6 +53,14 @@ enum ColorArg {
     Auto,
     Always,
     Never,
+}
+
+/// A text for others to read, as a flag takes it.
+pub(super) fn text(text: &str) -> Result<String> {
+    if text.chars().count() > TEXT_CHARS {
+        return Err(Error::new(Code::Usage, format!("a text for others has at most {TEXT_CHARS} characters")));
+    }
+    Ok(text.to_owned())
 }
 
 /// The surroundings of a command.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::shell::Shell;
+use super::shell::{self, Shell};
 use super::status;
 use crate::model::{Party, Result, SessionId, SessionState, Span};
 use crate::roles::drive::ByHand;
@@ -25,7 +25,7 @@ pub(super) struct Args {
     /// A session, by any unambiguous beginning of its id
     session: String,
     /// Why, for the others to read
-    #[arg(long, value_name = "TEXT")]
+    #[arg(long, value_name = "TEXT", value_parser = shell::text)]
     reason: Option<String>,
 }
 

@@ -19,10 +19,12 @@ use crate::service::{RoleTerms, Roster};
 
 /// Peers of one session at most.
 pub const MAX_PEERS: usize = 256;
-/// Characters of a text that one person writes to another.
-pub const MAX_TEXT_CHARS: usize = 4096;
-/// Bytes of a program's output that a report carries.
-pub const MAX_TAIL_BYTES: usize = 16 * 1024;
+/// Characters of a text that is written to be sent: what a person says, or why something failed.
+pub const TEXT_CHARS: usize = 4096;
+/// Characters of a text that is taken: what is passed on may have grown on its way.
+pub const MAX_TEXT_CHARS: usize = 4 * TEXT_CHARS;
+/// Characters of the end of a log that a failure carries.
+pub const TAIL_CHARS: usize = 8 * 1024;
 
 /// Which service, in which version.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -247,6 +249,17 @@ pub struct Failure {
     /// The end of a log.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tail: Option<String>,
+}
+
+impl Failure {
+    /// Cut to what may be sent: the beginning of the text, the end of the log.
+    pub fn new(code: Code, text: &str, tail: Option<&str>) -> Self {
+        let tail = tail.filter(|tail| !tail.is_empty()).map(|tail| {
+            let skip = tail.chars().count().saturating_sub(TAIL_CHARS);
+            tail.chars().skip(skip).collect()
+        });
+        Self { code, text: text.chars().take(TEXT_CHARS).collect(), tail }
+    }
 }
 
 /// P→I and peers: how the session goes; the participants' own envelopes prove it.

@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::body::{
-    Accounting, Answer, Delivery, Interface, InterfaceRequest, Invitation, Leave, Notification, Progress, Receipt,
-    Registration, Report, ServiceRequest, Start, Terminate,
+    Accounting, Answer, Delivery, Failure, Interface, InterfaceRequest, Invitation, Leave, MAX_TEXT_CHARS,
+    Notification, Progress, Receipt, Registration, Report, ServiceRequest, Start, Terminate,
 };
 use super::envelope::{Envelope, SigningKey};
 use super::strict;
@@ -127,6 +127,35 @@ impl Body {
         }
     }
 }
+impl Body {
+    /// What people and programs wrote freely.
+    fn texts(&self) -> impl Iterator<Item = &str> {
+        fn failure(failure: Option<&Failure>) -> [Option<&str>; 3] {
+            [failure.map(|failure| failure.text.as_str()), failure.and_then(|failure| failure.tail.as_deref()), None]
+        }
+        let texts = match self {
+            Body::Interface(body) => [Some(body.summary.as_str()), None, None],
+            Body::Notification(body) => [Some(body.text.as_str()), None, None],
+            Body::Invitation(body) => [Some(body.summary.as_str()), Some(body.about.as_str()), None],
+            Body::Answer(body) => [body.reason.as_deref(), None, None],
+            Body::Progress(body) => failure(body.failure.as_ref()),
+            Body::Report(body) => failure(body.failure.as_ref()),
+            Body::Terminate(body) => {
+                let [text, tail, _] = failure(body.failure.as_ref());
+                [text, tail, Some(body.reason.as_str())]
+            }
+            Body::Leave(body) => [Some(body.reason.as_str()), None, None],
+            Body::Receipt(body) => [body.why.as_deref(), None, None],
+            Body::InterfaceRequest(_)
+            | Body::ServiceRequest(_)
+            | Body::Registration(_)
+            | Body::Delivery(_)
+            | Body::Start(_)
+            | Body::Accounting(_) => [None; 3],
+        };
+        texts.into_iter().flatten()
+    }
+}
 impl fmt::Display for Body {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(self.kind())
@@ -161,6 +190,11 @@ where
     if message.body.must_expire() != message.head.expires.is_some() {
         let rule = if message.body.must_expire() { "must" } else { "must not" };
         return Err(Error::new(Code::BadMessage, format!("a message of type {kind} {rule} carry “expires”")));
+    }
+    let too_long = message.body.texts().any(|text| text.chars().count() > MAX_TEXT_CHARS);
+    if too_long {
+        let why = format!("a {kind} with a text of more than {MAX_TEXT_CHARS} characters");
+        return Err(Error::new(Code::TooLarge, why));
     }
     Ok(message)
 }

@@ -35,7 +35,7 @@ impl Node {
             Ok(outcome) => Ok(outcome),
             Err(error) if error.code.may_pass_later() => Err(error),
             Err(error) => {
-                let failure = Failure { code: Code::BuildFailed, text: error.message, tail: error.hint };
+                let failure = Failure::new(Code::BuildFailed, &error.message, error.hint.as_deref());
                 Ok(Outcome::BuildFailed { role: role.clone(), platform: platform.clone(), failure })
             }
         }

@@ -63,7 +63,7 @@ impl Node {
         let folder = self.services.join(&**name);
         if !file::exists(&folder.join("service.toml"))? {
             let offered = self.offered()?;
-            let names: Vec<_> = offered.iter().map(|name| name.to_string()).collect();
+            let names: Vec<_> = offered.iter().map(ToString::to_string).collect();
             let hint = if names.is_empty() {
                 "this provider offers nothing".to_owned()
             } else {

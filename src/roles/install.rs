@@ -24,7 +24,7 @@ impl Node {
             }
             Err(error) if error.code.may_pass_later() => Err(error),
             Err(error) => {
-                let failure = Failure { code: error.code, text: error.message, tail: None };
+                let failure = Failure::new(error.code, &error.message, error.hint.as_deref());
                 Ok(Outcome::InstallFailed { failure })
             }
         }

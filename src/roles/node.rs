@@ -20,6 +20,9 @@ use crate::system::System;
 /// Told when a session has changed, so that what waits for it goes on.
 pub type Poke = Arc<dyn Fn(SessionId, Party) + Send + Sync>;
 
+/// A session as its log tells it up to a head.
+pub(super) type UpTo = (Head, Arc<Replayed>);
+
 pub struct Node {
     pub state: StateDir,
     pub identity: Arc<NodeIdentity>,
@@ -46,7 +49,7 @@ pub struct Node {
     /// Sendings under way, one for each session and recipient.
     sending: Mutex<HashSet<(SessionId, Party, Key)>>,
     /// What was replayed of sessions' logs, up to which head.
-    pub(super) replays: Mutex<HashMap<(SessionId, Party), (Head, Arc<Replayed>)>>,
+    pub(super) replays: Mutex<HashMap<(SessionId, Party), UpTo>>,
     /// Supervisors that were started and have not taken their locks yet.
     expected: Mutex<HashMap<(SessionId, Party), Time>>,
 }

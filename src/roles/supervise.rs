@@ -85,7 +85,7 @@ async fn watch(
     let mut watch = match begun {
         Ok(watch) => watch,
         Err(error) => {
-            let failure = Failure { code: error.code, text: error.message.clone(), tail: error.hint.clone() };
+            let failure = Failure::new(error.code, &error.message, error.hint.as_deref());
             node.take_result(session, party, Outcome::Started)?;
             node.take_result(session, party, Outcome::NotReady { failure })?;
             drop(lock);
@@ -189,7 +189,12 @@ impl Watch {
             return Ok(true);
         }
         if !self.stopping {
-            if self.node.projection(self.session, self.party)?.stop_wanted {
+            let projection = self.node.projection(self.session, self.party)?;
+            // Nobody else may be there to see the time come.
+            if projection.wake_at.is_some_and(|at| at <= self.node.system.now()) {
+                self.node.step(self.session, self.party, What::Timer)?;
+            }
+            if projection.stop_wanted {
                 self.stop();
             }
             self.tick()?;
@@ -209,12 +214,14 @@ impl Watch {
         let outcome = match happening {
             Happening::Ready { .. } => Some(Outcome::Ready),
             Happening::NotReady { why, tail } => {
-                self.outcome = Some(Outcome::NotReady { failure: failure(Code::NotReady, why, tail) });
+                self.outcome = Some(Outcome::NotReady { failure: Failure::new(Code::NotReady, &why, Some(&tail)) });
                 None
             }
             Happening::GaveUp { why, tail } => {
-                self.outcome =
-                    Some(Outcome::GaveUp { failure: failure(Code::ServiceFailed, why, tail), meter: self.meter() });
+                self.outcome = Some(Outcome::GaveUp {
+                    failure: Failure::new(Code::ServiceFailed, &why, Some(&tail)),
+                    meter: self.meter(),
+                });
                 None
             }
             Happening::Exited { status, ok } => {
@@ -268,10 +275,6 @@ impl Watch {
         }
         Ok(())
     }
-}
-
-fn failure(code: Code, text: String, tail: String) -> Failure {
-    Failure { code, text, tail: Some(tail).filter(|tail| !tail.is_empty()) }
 }
 
 /// Everything that the program is run with: rendered, and its files laid out anew.
