@@ -164,11 +164,9 @@ pub(super) fn run(args: &Args, shell: &Shell) -> Result<()> {
     })
 }
 
-/// A session that will not be requested is not left open.
+/// A session that will not be requested is not kept; the error that led here is the one to tell.
 fn give_up(node: &Node, session: SessionId, error: Error) -> Error {
-    let decision = crate::session::Decision::Stop { reason: error.message.clone() };
-    // It may be over by the refusal already.
-    let _ = node.step(session, Party::Initiator, crate::session::What::Decided(decision));
+    let _ = node.forget(session);
     error
 }
 

@@ -21,6 +21,7 @@ use crate::service::option::Resolved;
 use crate::service::platform::Platform;
 use crate::session::{Decision, Machine, What, deadline};
 use crate::store::secrets::Secrets as SecretStore;
+use crate::store::tree;
 
 use super::sitting::Projection;
 
@@ -102,14 +103,13 @@ impl Node {
         };
         self.sit(session, Party::Initiator)?.step(What::Decided(decision))?;
         if let Err(error) = self.send_to(session, Party::Initiator, provider.key).await {
-            let withdrawn =
-                self.step(session, Party::Initiator, What::Decided(Decision::Stop { reason: error.message.clone() }));
-            // It may have ended by the refusal already.
-            drop(withdrawn);
-            self.drop_outbox(session)?;
-            return Err(
-                error.hint("nothing was requested; run the same command again when the provider can be reached")
-            );
+            self.forget(session)?;
+            return Err(match error.code.may_pass_later() {
+                true => {
+                    error.hint("nothing was requested; run the same command again when the provider can be reached")
+                }
+                false => error,
+            });
         }
         let machine = self.read(session, Party::Initiator)?.machine.clone();
         let Machine::Initiator(initiator) = &machine else {
@@ -120,14 +120,18 @@ impl Node {
             .map(|interface| (session, interface))
             .ok_or_else(|| Error::new(Code::Refused, "the provider gave no interface").about(session))
     }
-    /// An interface request that will not be waited for is not sent again.
-    fn drop_outbox(&self, session: SessionId) -> Result<()> {
-        for sent in &self.read(session, Party::Initiator)?.outbox {
-            if let Some(message) = crate::session::record::id_of(sent) {
-                self.acknowledged(session, Party::Initiator, message)?;
+    /// Forgets a session that was never requested: nobody was promised anything.
+    ///
+    /// # Errors
+    /// `wrong-state` where it was requested; `io`.
+    pub fn forget(&self, session: SessionId) -> Result<()> {
+        let sitting = self.sit(session, Party::Initiator)?;
+        match sitting.replayed.as_ref().map(|replayed| &replayed.machine) {
+            Some(Machine::Initiator(initiator)) if initiator.active().is_none() => {
+                tree::remove(&self.state.session(session))
             }
+            _ => Err(Error::new(Code::WrongState, "the session was requested already").about(session)),
         }
-        Ok(())
     }
     /// A6: requests the service with what was filled in.
     ///

@@ -297,7 +297,7 @@ impl Live {
             }
         }
         let error = Error::new(Code::NotPermitted, format!("{} is not known here", peer.key.short()))
-            .hint(format!("on this node: deployctl trust add NAME deploy://{}", peer.key));
+            .hint(format!("on the other node: deployctl trust add NAME deploy://{}", peer.key));
         self.audit(peer, &error);
         Err(error)
     }
@@ -407,6 +407,10 @@ async fn drive_on(live: Arc<Live>, session: SessionId, party: Party, bell: Arc<N
         let next = match node.drive(session, party, ByHand::default()).await {
             Ok(Some(at)) => Some(at),
             Ok(None) => {
+                locked(&live.sessions).remove(&(session, party));
+                return;
+            }
+            Err(error) if error.code == Code::NotFound => {
                 locked(&live.sessions).remove(&(session, party));
                 return;
             }

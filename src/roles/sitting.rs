@@ -196,6 +196,11 @@ impl Sitting<'_> {
         let projection = Projection::of(replayed, self.log.head());
         self.node.keep(self.session, self.party, &projection);
         let summary = projection.summary;
+        if summary.state == SessionState::Requested && !projection.recipients.is_empty() && summary.initiator.is_none()
+        {
+            // Only the command that asks for an interface waits for it.
+            return;
+        }
         if before != Some(summary.state) {
             self.node.emit(Event::Session {
                 session: self.session,
