@@ -59,7 +59,9 @@ fn finish(args: &Args, summary: Summary, node: &std::sync::Arc<crate::roles::Nod
 /// Whether this node's own part is installed, or cannot be any more.
 fn installed(projection: &Projection) -> Option<Result<Summary>> {
     let summary = &projection.summary;
-    let own = start::own(projection)?;
+    let Some(own) = start::own(projection) else {
+        return summary.over.then(|| Err(status::ended(summary)));
+    };
     match own {
         ParticipantState::Installed | ParticipantState::Confirmed | ParticipantState::Stopped => {
             Some(Ok(summary.clone()))

@@ -67,7 +67,10 @@ pub(super) async fn until_ready(node: &Arc<Node>, summary: &Summary, shell: &She
 
 fn ready(projection: &Projection) -> Option<Result<Summary>> {
     let summary = &projection.summary;
-    match own(projection)? {
+    let Some(own) = own(projection) else {
+        return summary.over.then(|| Err(status::ended(summary)));
+    };
+    match own {
         ParticipantState::Confirmed => Some(Ok(summary.clone())),
         ParticipantState::Failed | ParticipantState::Removed | ParticipantState::Stopped => {
             Some(Err(status::ended(summary)))
