@@ -107,9 +107,9 @@ impl Node {
             // It may have ended by the refusal already.
             drop(withdrawn);
             self.drop_outbox(session)?;
-            return Err(
-                error.hint("nothing was requested; run the same command again when the provider can be reached")
-            );
+            return Err(error
+                .while_doing("nothing was requested")
+                .hint("run the same command again when the provider can be reached"));
         }
         let machine = self.read(session, Party::Initiator)?.machine;
         let Machine::Initiator(initiator) = &machine else {
@@ -148,8 +148,9 @@ impl Node {
         let request = self.service_request(session, interface, wish, options)?;
         self.step(session, Party::Initiator, What::Decided(Decision::Request { request: Box::new(request) }))?;
         self.send_to(session, Party::Initiator, provider.key).await.map_err(|error| match error.code.may_pass_later() {
-            true => error
-                .hint("the request is kept and will be sent again while `deployctl serve` or a waiting command runs"),
+            true => error.while_doing(
+                "the request is kept and will be sent again while `deployctl serve` or a waiting command runs",
+            ),
             false => error,
         })
     }
