@@ -367,7 +367,7 @@ pub fn free_port() -> u16 {
 /// A process that has gone already is none to signal.
 pub fn signal(pid: i32, with: Signal) {
     if let Some(pid) = Pid::from_raw(pid) {
-        drop(kill_process(pid, with));
+        let _gone = kill_process(pid, with);
     }
 }
 
