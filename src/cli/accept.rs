@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use super::shell::{self, Shell};
+use super::shell::{self, Shell, WILL_BE_SENT};
 use super::status;
 use crate::message::{Invitation, Verdict};
 use crate::model::{Code, Error, MessageId, Party, Result, SessionId, Time};
@@ -270,9 +270,7 @@ async fn answer(
     let word = if verdict == Verdict::Accept { "accepted" } else { "declined" };
     match node.send_to(session, Party::Peer, provider).await {
         Err(error) if error.code.may_pass_later() => {
-            return Err(error
-                .while_doing(format!("{word}, and the provider does not know it yet"))
-                .hint("the answer is kept and will be sent while `deployctl serve` or a waiting command runs"));
+            return Err(error.while_doing(format!("{word}, and the provider does not know it yet; {WILL_BE_SENT}")));
         }
         other => other?,
     }

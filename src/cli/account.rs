@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
-use super::shell::Shell;
+use super::shell::{Shell, WILL_BE_SENT};
 use super::stop;
 use crate::message::AccountingKind;
 use crate::model::{Code, Error, Party, Result, SessionId};
@@ -130,9 +130,7 @@ async fn account(node: &Arc<Node>, session: SessionId, last: bool, usage: Usage,
 async fn send(node: &Arc<Node>, session: SessionId) -> Result<()> {
     let provider = node.projection(session, Party::Initiator)?.summary.provider;
     node.send_to(session, Party::Initiator, provider.key).await.map_err(|error| match error.code.may_pass_later() {
-        true => error
-            .while_doing("accounted, and the provider does not know it yet")
-            .hint("it is kept and will be sent while `deployctl serve` or a waiting command runs"),
+        true => error.while_doing(format!("accounted, and the provider does not know it yet; {WILL_BE_SENT}")),
         false => error,
     })
 }

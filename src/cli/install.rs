@@ -46,8 +46,17 @@ pub(super) fn run(args: &Args, shell: &Shell) -> Result<()> {
         let wishes = node.wishes(session, party)?;
         node.wish(session, party, &Wishes { root: Some(root), ..wishes })?;
     }
-    let by_hand = ByHand { install: true, ..ByHand::default() };
-    let summary = shell.run(node.wait_for(session, party, by_hand, shell.timeout, installed))?;
+    // What could not be installed is cleared away by this very command: nobody else may come by.
+    let by_hand = ByHand { install: true, remove: true, ..ByHand::default() };
+    let provider = part.summary.provider.key;
+    let summary = shell.run(async {
+        let result = node.wait_for(session, party, by_hand, shell.timeout, installed).await;
+        if result.is_err() {
+            // Where it does not get through, it is kept and sent later.
+            drop(node.send_to(session, party, provider).await);
+        }
+        result
+    })?;
     finish(args, summary, &node, shell)
 }
 
@@ -69,6 +78,7 @@ fn installed(projection: &Projection) -> Option<Result<Summary>> {
         ParticipantState::Invited => Some(Err(Error::new(Code::WrongState, "the invitation has not been answered")
             .hint("deployctl accept shows it")
             .about(summary.session))),
+        ParticipantState::Failed if !projection.removed => None,
         ParticipantState::Failed | ParticipantState::Removed => Some(Err(status::ended(summary))),
         _ if summary.state.is_end() => Some(Err(status::ended(summary))),
         _ => None,

@@ -13,6 +13,9 @@ use crate::store::state::{StateDir, default_state_dir};
 use crate::system::System;
 use crate::ui::{ColorChoice, Format, Settings, Ui};
 
+/// What happens to a message that could not be handed over. Part of the message: the hint tells of what stood in the way.
+pub(super) const WILL_BE_SENT: &str = "it is kept and will be sent while `deployctl serve` or a waiting command runs";
+
 /// Flags that every command takes.
 #[derive(Args)]
 pub(super) struct Global {

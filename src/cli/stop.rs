@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::shell::{self, Shell};
+use super::shell::{self, Shell, WILL_BE_SENT};
 use super::status;
 use crate::model::{Party, Result, SessionId, SessionState, Span};
 use crate::roles::drive::ByHand;
@@ -45,9 +45,9 @@ async fn end(node: &Arc<Node>, part: &Projection, reason: Option<String>, shell:
     let summary =
         node.wait_for(session, party, ByHand::default(), Some(limit), |projection| at_rest(projection).map(Ok)).await?;
     match said {
-        Err(error) if error.code.may_pass_later() => Err(error
-            .while_doing("stopped here, and the other side does not know it yet")
-            .hint("it is kept and will be sent while `deployctl serve` or a waiting command runs")),
+        Err(error) if error.code.may_pass_later() => {
+            Err(error.while_doing(format!("stopped here, and the other side does not know it yet; {WILL_BE_SENT}")))
+        }
         Err(error) => Err(error),
         Ok(()) => {
             let word = if party == Party::Peer { "left" } else { "ended" };

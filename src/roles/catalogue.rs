@@ -11,12 +11,13 @@ use crate::message::verified::open_notification;
 use crate::message::{
     Body, Envelope, Head, Interface, InterfaceRequest, Message, Secret, Secrets, ServiceId, ServiceRequest, Verified,
 };
-use crate::model::{Code, Digest, Error, Hash, Key, MessageId, Party, Result, ServiceName, SessionId, Time};
+use crate::model::{Code, Digest, Error, Hash, Key, MessageId, Party, Result, ServiceName, SessionId, Span, Time};
 use crate::node::Posted;
 use crate::package::tree;
 use crate::service::option::{OptionSpec, OptionValue, resolve};
 use crate::service::{Definition, findings_to_error, parse, schema};
 use crate::session::{Decision, What, deadline};
+use crate::store::lock::Lock;
 use crate::store::rights::Right;
 use crate::store::secrets::Secrets as SecretStore;
 use crate::store::seen::{Seen, SeenId, SeenStore};
@@ -24,6 +25,8 @@ use crate::store::{document, file};
 
 /// A definition's text at most, in bytes.
 const MAX_DEFINITION: u64 = 1 << 20;
+/// How long a request waits for another one with the same interface.
+const LOCK_WAIT: Span = Span::from_secs(10);
 
 /// One service that this node offers.
 #[derive(Clone, Debug)]
@@ -96,6 +99,8 @@ pub(super) fn interface_request(node: &Node, message: &Verified<Message>, source
         return Err(Error::new(Code::Internal, "not an interface request"));
     };
     let path = node.state.interface(message.head.id);
+    // A waiting command and its node's `serve` may ask at the same moment.
+    let _lock = lock(node, message.head.id)?;
     let hash = message.envelope().hash();
     if let Some(given) = document::read_json::<GivenOut>(&path)? {
         if given.request != hash {
@@ -132,6 +137,11 @@ pub(super) fn interface_request(node: &Node, message: &Verified<Message>, source
     kept.filter(|kept| kept.request == hash)
         .map(|kept| kept.posted())
         .ok_or_else(|| Error::new(Code::Replay, "the id of this interface-request was used before for another"))
+}
+
+/// Held while an interface is given out or used: it is one, and is used once.
+fn lock(node: &Node, interface_request: MessageId) -> Result<Lock> {
+    Lock::acquire(&node.state.lock(&format!("interface-{interface_request}")), "an interface", LOCK_WAIT)
 }
 
 fn give_out(node: &Node, message: &Verified<Message>, request: &InterfaceRequest, offer: &Offer) -> Result<GivenOut> {
@@ -200,6 +210,7 @@ pub(super) fn service_request(
     }
     message.check_fresh(&node.key(), node.system.now())?;
     let path = node.state.interface(request.interface_request);
+    let _lock = lock(node, request.interface_request)?;
     let mut given = claim(node, &path, message.head.from, session)?;
     admit(request, &given, message.head.id, secrets)?;
     let store = SecretStore::of(&node.state, session);

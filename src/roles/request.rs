@@ -104,12 +104,10 @@ impl Node {
         self.sit(session, Party::Initiator)?.step(What::Decided(decision))?;
         if let Err(error) = self.send_to(session, Party::Initiator, provider.key).await {
             self.forget(session)?;
-            return Err(match error.code.may_pass_later() {
-                true => {
-                    error.hint("nothing was requested; run the same command again when the provider can be reached")
-                }
-                false => error,
-            });
+            let again = "run the same command again when the provider can be reached";
+            let passing = error.code.may_pass_later();
+            let error = error.while_doing("nothing was requested");
+            return Err(if passing { error.hint(again) } else { error });
         }
         let machine = self.read(session, Party::Initiator)?.machine.clone();
         let Machine::Initiator(initiator) = &machine else {
@@ -152,8 +150,9 @@ impl Node {
         let request = self.service_request(session, interface, wish, options)?;
         self.step(session, Party::Initiator, What::Decided(Decision::Request { request: Box::new(request) }))?;
         self.send_to(session, Party::Initiator, provider.key).await.map_err(|error| match error.code.may_pass_later() {
-            true => error
-                .hint("the request is kept and will be sent again while `deployctl serve` or a waiting command runs"),
+            true => error.while_doing(
+                "the request is kept and will be sent again while `deployctl serve` or a waiting command runs",
+            ),
             false => error,
         })
     }

@@ -226,7 +226,11 @@ impl Watch {
             }
             Happening::Exited { status, ok } => {
                 self.say(format!("the program ended: {status}"));
-                self.outcome = (ok && !self.stopping).then(|| Outcome::Exited { meter: self.meter() });
+                // What was not ready in time is ended, and stays that.
+                if ok && !self.stopping {
+                    let meter = self.meter();
+                    self.outcome.get_or_insert(Outcome::Exited { meter });
+                }
                 None
             }
             Happening::Restarting { r#in, .. } => {
