@@ -66,10 +66,10 @@ struct Shown {
     kept: Option<String>,
 }
 
-pub(super) fn run(args: Args, shell: &Shell) -> Result<()> {
+pub(super) fn run(args: &Args, shell: &Shell) -> Result<()> {
     shell.run_until_stopped(async {
         tokio::select! {
-            shown = play(&args, shell) => shown,
+            shown = play(args, shell) => shown,
             () = asked_to_stop() => Err(interrupted()),
             () = hung_up() => Err(interrupted()),
         }

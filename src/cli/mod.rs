@@ -107,7 +107,7 @@ impl Command {
             Command::Remove(args) => remove::run(args, shell),
             Command::Status(args) => status::run(&args, shell),
             Command::Verify(args) => verify::run(&args, shell),
-            Command::Demo(args) => demo::run(args, shell),
+            Command::Demo(args) => demo::run(&args, shell),
             Command::Supervise(args) => supervise::run(args, shell),
         }
     }
