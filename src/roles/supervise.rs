@@ -29,6 +29,8 @@ const BUSY_NAP: Duration = Duration::from_millis(10);
 const QUIET_NAP: Duration = Duration::from_millis(100);
 /// How often the meters are made durable.
 const TICK: Span = Span::from_secs(5);
+/// Before the provider is tried again, or it is looked again whether a `serve` does the talking.
+const TALK_PAUSE: Duration = Duration::from_secs(1);
 /// How long one poll of the provider waits there.
 const POLL_WAIT: Duration = Duration::from_secs(20);
 
@@ -127,22 +129,42 @@ async fn finish(node: &Arc<Node>, session: SessionId, party: Party) -> Result<()
     Ok(())
 }
 
-/// Without a `serve`: sends what waits, and asks the provider what is new.
+/// Without a `serve`: sends what waits, and meanwhile asks the provider what is new.
 async fn talk(node: Arc<Node>, session: SessionId, party: Party) {
+    tokio::join!(tell(&node, session, party), ask(&node, session, party));
+}
+
+fn is_served(node: &Node) -> bool {
+    serve::running(&node.state).is_ok_and(|running| running.is_some())
+}
+
+async fn tell(node: &Node, session: SessionId, party: Party) {
+    loop {
+        let mut nap = QUIET_NAP;
+        if is_served(node) {
+            nap = TALK_PAUSE;
+        } else if let Ok(projection) = node.projection(session, party) {
+            for recipient in projection.recipients {
+                if node.send_to(session, party, recipient).await.is_err() {
+                    nap = TALK_PAUSE;
+                }
+            }
+        }
+        tokio::time::sleep(nap).await;
+    }
+}
+
+async fn ask(node: &Node, session: SessionId, party: Party) {
     let mut cursor = Cursor::default();
     loop {
-        let serving = serve::running(&node.state).is_ok_and(|running| running.is_some());
-        if serving {
-            tokio::time::sleep(Duration::from_secs(1)).await;
-            continue;
-        }
-        if let Ok(projection) = node.projection(session, party) {
-            for recipient in projection.recipients {
-                drop(node.send_to(session, party, recipient).await);
+        let asked = match node.projection(session, party) {
+            Ok(projection) if !is_served(node) => {
+                node.poll(&projection.summary.provider, &mut cursor, POLL_WAIT).await.is_ok()
             }
-            if node.poll(&projection.summary.provider, &mut cursor, POLL_WAIT).await.is_err() {
-                tokio::time::sleep(Duration::from_secs(1)).await;
-            }
+            _ => false,
+        };
+        if !asked {
+            tokio::time::sleep(TALK_PAUSE).await;
         }
     }
 }
