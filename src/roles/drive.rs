@@ -20,6 +20,9 @@ const LOOK_AGAIN: Span = Span::from_secs(1);
 /// How long a supervisor may take from its start until it holds its lock.
 const SUPERVISOR_START: Span = Span::from_secs(3);
 
+/// How soon a supervisor that was killed is noticed.
+const SUPERVISOR_CHECK: Span = Span::from_secs(2);
+
 /// What a person has said yes to, beyond the node's policy.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct ByHand {
@@ -156,7 +159,10 @@ impl Node {
 
     /// Starts a supervisor where none is at work.
     fn see_that_it_runs(&self, session: SessionId, party: Party) -> Result<Done> {
-        let Some(lock) = self.try_supervise(session, party)? else { return Ok(Done::Nothing) };
+        // One that is killed does not say so.
+        let Some(lock) = self.try_supervise(session, party)? else {
+            return Ok(Done::Later(self.system.now() + SUPERVISOR_CHECK));
+        };
         if self.system.now() < self.supervisor_expected(session, party) {
             return Ok(Done::Later(self.system.now() + LOOK_AGAIN));
         }

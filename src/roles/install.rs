@@ -87,7 +87,7 @@ impl Node {
     pub(super) fn uninstall(&self, part: &Part) -> Result<Outcome> {
         let root = self.install_root(part.session, part.party, &part.role)?;
         let wishes = self.wishes(part.session, part.party)?;
-        let stop_at = wishes.root.unwrap_or_else(|| self.state.installs());
+        let stop_at = wishes.root.unwrap_or_else(|| self.state.root().to_owned());
         let removed = blocking(|| installs::remove(&root, wishes.keep_data, &stop_at))?;
         let packages = Packages::of(&self.state);
         let digest = part.delivery.package.digest;

@@ -100,14 +100,17 @@ async fn watch(
     while !watch.turn()? {
         let nap = if watch.program.is_ready() { QUIET_NAP } else { BUSY_NAP };
         tokio::select! {
-            () = stop.as_mut(), if !asked => { asked = true; watch.asked_to_stop(); }
+            () = stop.as_mut(), if !asked => { asked = true; watch.stop(); }
             () = tokio::time::sleep(nap) => {}
         }
     }
-    let outcome = watch.outcome.take();
-    if let Some(outcome) = outcome {
-        node.take_result(session, party, outcome)?;
+    if asked && watch.outcome.is_none() && !node.projection(session, party)?.stop_wanted {
+        // Only this process was asked to end, as when the machine goes down: the session goes on, and so will the program
+        // when the node is at work again.
+        return Ok(());
     }
+    let outcome = watch.outcome.take().unwrap_or_else(|| Outcome::Stopped { meter: Some(watch.meter()) });
+    node.take_result(session, party, outcome)?;
     drop(lock);
     node.poke(session, party);
     finish(node, session, party).await
@@ -205,9 +208,6 @@ impl Watch {
         }
         if self.program.is_done() {
             self.keep_meter()?;
-            if self.outcome.is_none() {
-                self.outcome = Some(Outcome::Stopped { meter: Some(self.meter()) });
-            }
             return Ok(true);
         }
         if !self.stopping {
@@ -222,9 +222,6 @@ impl Watch {
             self.tick()?;
         }
         Ok(false)
-    }
-    fn asked_to_stop(&mut self) {
-        self.stop();
     }
     fn stop(&mut self) {
         if !self.stopping {

@@ -110,6 +110,7 @@ impl Peer {
             }
             Body::Delivery(delivery) => self.delivered(delivery, context),
             Body::Start(_) => {
+                self.told.1 = self.told.1.max(SessionState::Starting);
                 self.participation.start(context);
                 Ok(())
             }

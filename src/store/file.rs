@@ -77,6 +77,16 @@ pub(super) fn sync_data(file: &File, path: &Path) -> Result<()> {
     fault::pass(Point::Sync).and_then(|()| file.sync_data()).doing("syncing", path)
 }
 
+/// Removes a folder that nothing is in; any other stays.
+pub fn remove_if_empty(folder: &Path) -> Result<()> {
+    match std::fs::remove_dir(folder) {
+        Err(why) if !matches!(why.kind(), io::ErrorKind::DirectoryNotEmpty | io::ErrorKind::NotFound) => {
+            Err(Error::io("removing", folder, &why))
+        }
+        _ => Ok(()),
+    }
+}
+
 /// How long a file is, in bytes; nothing where there is none.
 pub fn length_of(path: &Path) -> Result<u64> {
     match std::fs::metadata(path) {

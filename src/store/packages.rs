@@ -117,7 +117,9 @@ impl Packages {
         for suffix in [".readers", ".partial", ".provenance.json", ".manifest.json"] {
             file::remove_unsynced(&self.file(digest, suffix))?;
         }
-        file::remove_durable(&self.state.package(digest))
+        let removed = file::remove_durable(&self.state.package(digest))?;
+        file::remove_if_empty(&self.state.packages())?;
+        Ok(removed)
     }
 
     fn statement_path(&self, digest: &Digest, which: Statement) -> PathBuf {

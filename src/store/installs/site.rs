@@ -57,10 +57,17 @@ impl Site {
             Err(Errno::NOENT) => return Ok(None),
             Err(why) => return Err(why).doing("opening", &path),
         };
-        match retry_on_intr(|| rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive)) {
-            Ok(()) => {}
-            Err(Errno::WOULDBLOCK) => return Err(held_by_another(root.path(), &lock)),
-            Err(why) => return Err(why).doing("locking", &path),
+        let mut patience = LOCK_TRIES;
+        loop {
+            match retry_on_intr(|| rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive)) {
+                Ok(()) => break,
+                Err(Errno::WOULDBLOCK) if patience > 0 => {
+                    patience -= 1;
+                    pause();
+                }
+                Err(Errno::WOULDBLOCK) => return Err(held_by_another(root.path(), &lock)),
+                Err(why) => return Err(why).doing("locking", &path),
+            }
         }
         let own = retry_on_intr(|| rustix::fs::fstat(&lock)).doing("looking at", &path)?;
         if root.stat(LOCK)?.is_none_or(|stat| (stat.st_dev, stat.st_ino) != (own.st_dev, own.st_ino)) {
@@ -173,6 +180,14 @@ pub(super) fn read_current(root: &Place) -> Result<Option<u32>> {
 /// A generation's number, written as we write it.
 fn parse_number(name: &str) -> Option<u32> {
     name.parse().ok().filter(|number: &u32| number.to_string() == name)
+}
+
+/// Attempts at a lock that is held: for a moment that may be by a process that is just being started, and inherited it.
+const LOCK_TRIES: u32 = 50;
+
+#[expect(clippy::disallowed_methods, reason = "there is nothing to wait for but the lock itself")]
+fn pause() {
+    std::thread::sleep(std::time::Duration::from_millis(10));
 }
 
 fn held_by_another(root: &Path, lock: &File) -> Error {
