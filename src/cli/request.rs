@@ -243,7 +243,7 @@ fn show(offered: &Offered, shell: &Shell) -> Result<()> {
     shell.ui.data(&schema, || text)
 }
 
-fn list(described: &crate::roles::serve::Described, shell: &Shell) -> Result<()> {
+fn list(described: &crate::roles::Described, shell: &Shell) -> Result<()> {
     if described.services.is_empty() {
         shell.ui.note("the provider offers nothing to this node; it lists its services to those who may request");
     }

@@ -4,11 +4,13 @@
 pub mod books;
 pub mod build;
 pub mod catalogue;
+mod desk;
 pub mod drive;
 pub mod inbox;
 pub mod install;
 pub mod intake;
 pub mod invitations;
+mod live;
 pub mod node;
 pub mod outbox;
 pub mod part;
@@ -20,4 +22,5 @@ pub mod supervise;
 pub mod verify;
 pub mod view;
 
+pub use desk::{Described, Listed};
 pub use node::Node;

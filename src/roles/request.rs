@@ -5,10 +5,11 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::desk::Described;
 use super::drive::ByHand;
 use super::node::Node;
 use super::poll::Cursor;
-use super::serve::{self, Described};
+use super::serve;
 use crate::message::body::{Presentation, options_digest};
 use crate::message::{
     Body, Head, Interface, InterfaceRequest, Invitee, Message, Notification, OnFailure, Person, Quorum, Secret,
