@@ -175,6 +175,25 @@ fn the_others_go_on_where_a_failure_is_to_be_continued_over() {
 }
 
 #[test]
+fn a_service_that_runs_without_all_of_its_participants_is_partly_done() {
+    let parties = Parties::new();
+    let sandbox = &parties.sandbox;
+    let slow = format!("sleep 1\n{STAYS}");
+    parties.offer("mixed", &stays(), &Role::new(&format!("case $DEPLOYCTL_DATA in */a/*)\n{FAILS};; esac\n{slow}")));
+    let _serving = parties.serve_all();
+    let peers = ["request", "mixed", "--provider", "p", "--peer", "a", "--peer", "b"];
+    let terms = ["--quorum", "any", "--on-failure", "continue", "--wait", "running"];
+    let partly = sandbox.run("i", &[&peers[..], &terms].concat());
+    assert_eq!(partly.code, 7, "{partly:#?}");
+    let summary: Value = serde_json::from_str(&partly.stdout).expect("the session, which runs");
+    assert_eq!((state_of(&summary, "b"), &summary["state"]), ("confirmed".to_owned(), &"running".into()));
+    let error: Value = serde_json::from_str(&partly.stderr).expect("an error");
+    assert_eq!(error["error"]["code"], "partly-done");
+    assert!(error["error"]["message"].as_str().is_some_and(|text| text.contains("not with a ")), "{error:#}");
+    sandbox.run("i", &["stop", summary["session"].as_str().expect("a session")]).ok();
+}
+
+#[test]
 fn a_program_runs_in_the_foreground_for_who_wants_it_so() {
     let parties = Parties::asking();
     let sandbox = &parties.sandbox;

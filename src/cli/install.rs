@@ -48,15 +48,7 @@ pub(super) fn run(args: &Args, shell: &Shell) -> Result<()> {
     }
     // What could not be installed is cleared away by this very command: nobody else may come by.
     let by_hand = ByHand { install: true, remove: true, ..ByHand::default() };
-    let provider = part.summary.provider.key;
-    let summary = shell.run(async {
-        let result = node.wait_for(session, party, by_hand, shell.timeout, installed).await;
-        if result.is_err() {
-            // Where it does not get through, it is kept and sent later.
-            drop(node.send_to(session, party, provider).await);
-        }
-        result
-    })?;
+    let summary = shell.run(node.wait_for(session, party, by_hand, shell.timeout, installed))?;
     finish(args, summary, &node, shell)
 }
 

@@ -28,6 +28,8 @@ use super::sitting::Projection;
 
 /// How often a waiting command looks whether something has changed.
 const LOOK: Duration = Duration::from_millis(25);
+/// How long a command that failed goes on to clear away what it did.
+const CLEAR_AWAY: Span = Span::from_secs(20);
 /// How long one poll of the provider waits there.
 const POLL_WAIT: Duration = Duration::from_secs(10);
 
@@ -278,7 +280,29 @@ impl Node {
         if let Some(poller) = poller {
             poller.abort();
         }
+        if result.is_err() && serve::running(&self.state)?.is_none() {
+            self.clear_away(session, party).await?;
+        }
         result
+    }
+
+    /// What ended otherwise than was waited for is stopped, removed and reported by this very command: nobody else may
+    /// come by. What cannot be said yet is kept.
+    async fn clear_away(self: &Arc<Self>, session: SessionId, party: Party) -> Result<()> {
+        let limit = self.system.now() + CLEAR_AWAY;
+        loop {
+            let projection = self.projection(session, party)?;
+            if !projection.ending || projection.removed || self.system.now() >= limit {
+                break;
+            }
+            self.drive(session, party, ByHand { remove: true, ..ByHand::default() }).await?;
+            tokio::time::sleep(LOOK).await;
+        }
+        for recipient in self.projection(session, party)?.recipients {
+            // Where it does not get through now, it is sent later.
+            drop(self.send_to(session, party, recipient).await);
+        }
+        Ok(())
     }
 }
 
