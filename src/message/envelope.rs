@@ -1,9 +1,9 @@
 //! DSSE, the Dead Simple Signing Envelope (secure-systems-lab/dsse v1.0.2), with Ed25519 (RFC 8032).
 
 use aws_lc_rs::signature::{ED25519, Ed25519KeyPair, KeyPair, UnparsedPublicKey};
-use data_encoding::BASE64;
 use serde::{Deserialize, Serialize};
 
+use super::base64;
 use crate::model::{Code, Error, Hash, Key, Result};
 
 /// More signatures than any message of ours has; more are refused unread.
@@ -110,19 +110,6 @@ pub fn pae(payload_type: &str, payload: &[u8]) -> Vec<u8> {
     let mut out = format!("DSSEv1 {} {payload_type} {} ", payload_type.len(), payload.len()).into_bytes();
     out.extend_from_slice(payload);
     out
-}
-
-mod base64 {
-    use super::BASE64;
-    use serde::{Deserialize, Deserializer, Serializer};
-
-    pub(super) fn serialize<S: Serializer>(bytes: &[u8], serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(&BASE64.encode_display(bytes))
-    }
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<u8>, D::Error> {
-        let text = <std::borrow::Cow<'de, str>>::deserialize(deserializer)?;
-        BASE64.decode(text.as_bytes()).map_err(serde::de::Error::custom)
-    }
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! Every message between nodes: its fields and limits, the signed envelope it travels in, and the proof that it was
 //! verified.
 
+mod base64;
 pub mod body;
 pub mod envelope;
 pub mod kind;

@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use aws_lc_rs::{hkdf, hmac};
-use data_encoding::BASE64;
 use serde::{Deserialize, Serialize};
 
+use super::base64;
 use crate::model::{Code, Digest, Error, MessageId, Result, serde_as_text};
 
 /// The longest value of a secret, in bytes: an option's text or a key.
@@ -38,9 +38,9 @@ serde_as_text!(Commitment);
 /// A value that only those may know to whom it is handed, with the salt of its commitment. Cannot be printed.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Secret {
-    #[serde(with = "bytes")]
+    #[serde(with = "base64")]
     value: Vec<u8>,
-    #[serde(with = "bytes")]
+    #[serde(with = "base64")]
     salt: Vec<u8>,
 }
 
@@ -117,19 +117,6 @@ fn to_digest(tag: &[u8]) -> Digest {
     let mut bytes = [0; 32];
     bytes.copy_from_slice(tag);
     Digest::from_bytes(bytes)
-}
-
-mod bytes {
-    use super::BASE64;
-    use serde::{Deserialize, Deserializer, Serializer};
-
-    pub(super) fn serialize<S: Serializer>(bytes: &[u8], serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(&BASE64.encode_display(bytes))
-    }
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<u8>, D::Error> {
-        let text = <std::borrow::Cow<'de, str>>::deserialize(deserializer)?;
-        BASE64.decode(text.as_bytes()).map_err(serde::de::Error::custom)
-    }
 }
 
 #[cfg(test)]

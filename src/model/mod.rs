@@ -9,6 +9,7 @@ pub mod id;
 pub mod key;
 pub mod name;
 pub mod state;
+pub mod suggest;
 pub mod time;
 
 pub use address::{Address, Host};

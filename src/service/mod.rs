@@ -11,7 +11,6 @@ pub mod platform;
 pub mod requirement;
 pub mod roster;
 pub mod schema;
-pub mod suggest;
 pub mod tariff;
 pub mod template;
 pub mod usage;

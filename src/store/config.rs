@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::document::toml_reason;
 use super::file;
-use super::nearest::nearest;
+use crate::model::suggest::nearest;
 use crate::model::{Code, Error, Result, Span};
 
 /// The longest configuration, in bytes.

@@ -4,10 +4,10 @@
 use serde::{Deserialize, Serialize};
 
 use super::lock::Lock;
-use super::nearest::nearest;
 use super::rights::Rights;
 use super::state::StateDir;
 use super::{document, file};
+use crate::model::suggest::nearest;
 use crate::model::{Address, Code, Error, Key, Name, Result, Span, Time};
 
 /// A change of contacts is done in a moment.

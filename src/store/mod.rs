@@ -12,7 +12,6 @@ pub mod installs;
 pub mod ledger;
 pub mod lock;
 pub mod log;
-mod nearest;
 pub mod packages;
 pub mod rights;
 pub mod scratch;

@@ -6,7 +6,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use super::nearest::nearest;
+use crate::model::suggest::nearest;
 use crate::model::{Code, Error, Result, serde_as_text};
 
 /// One thing that a contact may do.

@@ -6,7 +6,6 @@ mod event;
 mod print;
 mod prompt;
 mod streams;
-pub mod suggest;
 pub mod table;
 #[cfg(test)]
 pub(crate) mod testing;

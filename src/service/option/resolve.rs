@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use super::{Given, Kind, OptionSpec, OptionValue, Options, SecretText};
 use crate::model::error::{Error, Result};
+use crate::model::suggest::did_you_mean;
 use crate::model::{Code, OptionName};
-use crate::service::suggest::did_you_mean;
 
 /// Problems named in one error; whoever sends more is told the rest after mending these.
 const MAX_PROBLEMS: usize = 20;

@@ -3,10 +3,10 @@
 use toml::de::DeValue;
 
 use super::walk::{Entry, Findings, Section};
+use crate::model::suggest::did_you_mean;
 use crate::model::{OptionName, RoleName};
 use crate::service::option::coherence::contradictions;
 use crate::service::option::{Kind, MAX_OPTIONS, OptionSpec, OptionValue, TEXT_CHARS};
-use crate::service::suggest::did_you_mean;
 
 /// The options in the order of the file.
 pub(super) fn read(root: &Section<'_>, findings: &mut Findings<'_>) -> Vec<OptionSpec> {

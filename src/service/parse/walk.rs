@@ -8,7 +8,7 @@ use toml::de::{DeTable, DeValue};
 
 use super::Finding;
 use crate::model::Error;
-use crate::service::suggest::did_you_mean;
+use crate::model::suggest::did_you_mean;
 
 /// Findings that are told; whoever has more is told the rest after mending these.
 const MAX_FINDINGS: usize = 100;

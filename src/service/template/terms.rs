@@ -11,11 +11,11 @@ use minijinja::{Environment, ErrorKind, UndefinedBehavior, filters, tests as is}
 use super::{Context, explain};
 use crate::model::Code;
 use crate::model::error::{Error, Result};
+use crate::model::suggest::did_you_mean;
 use crate::service::definition::{Permissions, Probe, Ready, Run};
 use crate::service::launch;
 use crate::service::option::OptionSpec;
 use crate::service::permission::Access;
-use crate::service::suggest::did_you_mean;
 
 /// Bytes of one text, before rendering.
 pub const TEXT_BYTES: usize = 4096;

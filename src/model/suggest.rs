@@ -1,4 +1,4 @@
-//! “Did you mean …?”
+//! “Did you mean …?”: the known word that is nearest to one that is not.
 
 /// Longer words are no slip of a finger, and comparing takes time by the product of both lengths.
 const MAX_WORD_CHARS: usize = 64;
@@ -6,18 +6,21 @@ const MAX_WORD_CHARS: usize = 64;
 /// The candidate nearest to `word`, if it is near enough to have been meant: at most two slips (a letter missing,
 /// added, wrong or swapped with the next), or a third of a longer word; one in words of up to three letters.
 /// Of equally near ones the first. Capitals do not count.
-pub fn did_you_mean<S: AsRef<str>>(word: &str, candidates: impl IntoIterator<Item = S>) -> Option<String> {
+pub fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let word = lower_chars(word)?;
     let limit = if word.len() <= 3 { 1 } else { (word.len() / 3).max(2) };
     candidates
         .into_iter()
-        .filter_map(|candidate| {
-            let slips = slips(&word, &lower_chars(candidate.as_ref())?);
-            // A word that shares nothing with the other is not meant by it.
-            (slips <= limit && slips < word.len()).then(|| (slips, candidate.as_ref().to_owned()))
-        })
+        .filter_map(|candidate| Some((slips(&word, &lower_chars(candidate)?), candidate)))
+        // A word that shares nothing with the other is not meant by it.
+        .filter(|(slips, _)| *slips <= limit && *slips < word.len())
         .min_by_key(|(slips, _)| *slips)
         .map(|(_, candidate)| candidate)
+}
+
+/// `; did you mean “port”?`, or nothing.
+pub fn did_you_mean<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> String {
+    nearest(word, candidates).map(|near| format!("; did you mean “{near}”?")).unwrap_or_default()
 }
 
 fn lower_chars(word: &str) -> Option<Vec<char>> {
@@ -55,17 +58,18 @@ mod tests {
         for (typed, meant) in
             [("acept", "accept"), ("acocunt", "account"), ("Instal", "install"), ("inti", "init"), ("rmove", "remove")]
         {
-            assert_eq!(did_you_mean(typed, COMMANDS).as_deref(), Some(meant), "{typed}");
+            assert_eq!(nearest(typed, COMMANDS), Some(meant), "{typed}");
         }
     }
 
     #[test]
     fn what_is_far_from_everything_finds_nothing() {
         for typed in ["", "x", "deploy", "zzzzzzzz", &"a".repeat(1000)] {
-            assert_eq!(did_you_mean(typed, COMMANDS), None, "{typed}");
+            assert_eq!(nearest(typed, COMMANDS), None, "{typed}");
         }
-        assert_eq!(did_you_mean("ab", ["cd"]), None);
-        assert_eq!(did_you_mean("accept", Vec::<String>::new()), None);
+        assert_eq!(nearest("ab", ["cd"]), None);
+        assert_eq!(did_you_mean("accept", []), "");
+        assert_eq!(did_you_mean("acept", COMMANDS), "; did you mean “accept”?");
     }
 
     #[test]
