@@ -226,15 +226,17 @@ fn outward() -> Option<IpAddr> {
 impl Live {
     /// Wakes the driver of a session, or starts one.
     fn ring(self: &Arc<Self>, session: SessionId, party: Party) {
-        self.changed.notify_waiters();
         let mut sessions = locked(&self.sessions);
         if let Some(bell) = sessions.get(&(session, party)) {
             bell.notify_one();
-            return;
+        } else {
+            let bell = Arc::new(Notify::new());
+            sessions.insert((session, party), Arc::clone(&bell));
+            tokio::spawn(drive_on(Arc::clone(self), session, party, bell));
         }
-        let bell = Arc::new(Notify::new());
-        sessions.insert((session, party), Arc::clone(&bell));
-        tokio::spawn(drive_on(Arc::clone(self), session, party, bell));
+        drop(sessions);
+        // Now that it is among the sessions: a poll that wakes looks through these.
+        self.changed.notify_waiters();
     }
     /// Finds sessions that are live and have no driver: after a start, or where nobody could tell of them.
     fn look_around(self: &Arc<Self>) -> Result<()> {
