@@ -3,11 +3,14 @@
 //! what that means.
 
 pub mod children;
+pub mod command;
+pub mod confine;
 pub mod detach;
 pub mod host;
 pub mod pid;
 pub mod plan;
 pub mod record;
+pub mod sandbox;
 pub mod supervisor;
 
 mod back_off;
