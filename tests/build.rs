@@ -3,69 +3,20 @@
 #![expect(clippy::disallowed_methods, reason = "writes services and runs the program, as people do")]
 #![expect(clippy::unwrap_used, reason = "a test that panics has failed")]
 
+#[expect(unreachable_pub, reason = "a part of this test program")]
+#[path = "build/scene.rs"]
+mod scene;
+
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Command, Output};
 use std::time::{Duration, Instant};
 
 use deployctl::model::{Address, Digest, Key};
 use deployctl::node::{Client, NodeIdentity};
 use deployctl::package::{Provenance, VerifiedManifest};
+use scene::{NAMES, PROGRAM, Place, Trio, deployctl, json, text};
 use serde_json::Value;
-
-const PROGRAM: &str = env!("CARGO_BIN_EXE_deployctl");
-/// Longer than anything here takes.
-const PATIENCE: Duration = Duration::from_secs(60);
-
-fn text(path: &Path) -> &str {
-    path.to_str().unwrap()
-}
-
-/// A folder with services, outputs and state directories.
-struct Place {
-    folder: tempfile::TempDir,
-}
-
-impl Place {
-    fn new() -> Self {
-        Self { folder: tempfile::tempdir().unwrap() }
-    }
-    fn path(&self, name: &str) -> PathBuf {
-        self.folder.path().join(name)
-    }
-    /// The service `made`, whose host is built by this script and whose guest is a copy.
-    fn service(&self, script: &str, more: &str) -> PathBuf {
-        let folder = self.path("services/made");
-        fs::create_dir_all(folder.join("guest")).unwrap();
-        let definition = format!(
-            "name = \"made\"\nversion = \"1.0.0\"\n[options.word]\ntype = \"string\"\ndefault = \"hello\"\n\
-             [roles.host]\nfor = \"initiator\"\n[roles.host.build]\ncommand = [\"sh\", \"build.sh\"]\n{more}\n\
-             [roles.guest]\nfor = \"peer\"\nbuild.copy = \"guest/\"\n"
-        );
-        fs::write(folder.join("service.toml"), definition).unwrap();
-        fs::write(folder.join("build.sh"), script).unwrap();
-        fs::write(folder.join("guest/file"), "guest\n").unwrap();
-        folder
-    }
-    fn build(&self, service: &Path, output: &str) -> Output {
-        let output = self.path(output);
-        let arguments = ["--format", "json", "build", "--service", text(service), "--role", "host"];
-        deployctl(&arguments).args(["--output", text(&output)]).output().unwrap()
-    }
-}
-
-/// Without state and home: this kind of build needs neither.
-fn deployctl(arguments: &[&str]) -> Command {
-    let mut command = Command::new(PROGRAM);
-    command.args(arguments).env_clear().env("HOME", "/nonexistent").stdin(Stdio::null());
-    command
-}
-
-fn json(output: &Output) -> Value {
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    serde_json::from_slice(&output.stdout).unwrap()
-}
 
 /// The error's code, message and hint.
 fn error(output: &Output) -> (String, String, String) {
@@ -297,92 +248,6 @@ fn the_providers_own_tools_are_found_and_may_be_read() {
     assert_eq!(unpacked(&built, "said"), "word\n");
 }
 
-/// A provider, an Initiator and a peer with their `serve`s.
-struct Trio {
-    place: Place,
-    serving: Vec<Child>,
-    addresses: Vec<String>,
-}
-
-const NAMES: [&str; 3] = ["shop", "ann", "ben"];
-
-impl Trio {
-    fn new(script: &str) -> Self {
-        let place = Place::new();
-        place.service(script, "");
-        let mut trio = Self { place, serving: Vec::new(), addresses: Vec::new() };
-        for name in NAMES {
-            let made = json(&trio.run(name, &["init", "--name", name]));
-            trio.addresses.push(made["address"].as_str().unwrap().to_owned());
-        }
-        let services = trio.place.path("services");
-        let shop = trio.serve("shop", &["--listen", "127.0.0.1:0", "--services", text(&services)]);
-        trio.addresses[0] = shop;
-        for (name, contact, may) in [
-            ("shop", 1, "request"),
-            ("shop", 2, ""),
-            ("ann", 0, "provide"),
-            ("ann", 2, ""),
-            ("ben", 0, "provide,auto-accept"),
-            ("ben", 1, "invite,auto-accept"),
-        ] {
-            let address = trio.addresses[contact].clone();
-            let mut arguments = vec!["trust", "add", NAMES[contact], &address];
-            if !may.is_empty() {
-                arguments.extend(["--may", may]);
-            }
-            json(&trio.run(name, &arguments));
-        }
-        trio.serve("ann", &[]);
-        trio.serve("ben", &[]);
-        trio
-    }
-    fn command(&self, name: &str, arguments: &[&str]) -> Command {
-        let mut command = deployctl(&["--state", text(&self.place.path(name)), "--format", "json", "--no-input"]);
-        command.args(arguments);
-        command
-    }
-    fn run(&self, name: &str, arguments: &[&str]) -> Output {
-        self.command(name, arguments).output().unwrap()
-    }
-    /// Its address, when it is ready.
-    fn serve(&mut self, name: &str, arguments: &[&str]) -> String {
-        let mut command = self.command(name, &["serve"]);
-        command.args(arguments).stdout(Stdio::piped()).stderr(Stdio::null());
-        let mut child = command.spawn().unwrap();
-        let mut line = String::new();
-        std::io::BufRead::read_line(&mut std::io::BufReader::new(child.stdout.take().unwrap()), &mut line).unwrap();
-        self.serving.push(child);
-        serde_json::from_str::<Value>(&line).unwrap()["address"].as_str().unwrap().to_owned()
-    }
-    fn request(&self) -> String {
-        let asked = json(&self.run("ann", &["request", "made", "--provider", "shop", "--peer", "ben"]));
-        asked["session"].as_str().unwrap().to_owned()
-    }
-    /// What a node says of the session, as soon as it is like this.
-    fn until(&self, name: &str, session: &str, is_so: impl Fn(&Value) -> bool) -> Value {
-        let deadline = Instant::now() + PATIENCE;
-        loop {
-            let output = self.run(name, &["status", session]);
-            let status: Value = serde_json::from_slice(&output.stdout).unwrap_or_default();
-            if is_so(&status) {
-                return status;
-            }
-            assert!(Instant::now() < deadline, "{name}: {status}");
-            std::thread::sleep(Duration::from_millis(100));
-        }
-    }
-}
-
-impl Drop for Trio {
-    fn drop(&mut self) {
-        for child in &mut self.serving {
-            let _ = child.kill();
-            let _ = child.wait();
-        }
-    }
-}
-
 #[test]
 fn a11_a_failing_build_command_reaches_everyone_with_the_tail_of_its_log() {
     let trio = Trio::new("echo compiling; echo the last words >&2; exit 3\n");
@@ -426,4 +291,51 @@ fn a11_a_command_builds_for_this_session_and_its_provenance_is_served_to_partici
     assert_eq!((about, parameters.session.unwrap().to_string()), (digest, session.clone()));
     assert_eq!(parameters.role.to_string(), "host");
     assert_eq!(ask("ben").unwrap_err().code.to_string(), "not-permitted", "it is not his package");
+}
+
+#[test]
+fn a11_what_was_built_before_a_crash_is_not_built_again() {
+    let mut trio = Trio::new("date +%N > \"$DEPLOYCTL_OUTPUT/differs\"\n");
+    let session = trio.request();
+    trio.until("ann", &session, |status| status["state"] == "running");
+    trio.serving[0].kill().unwrap();
+    trio.serving[0].wait().unwrap();
+    let part = trio.place.path("shop").join("sessions").join(&session).join("provider");
+    let kept = || {
+        let files = fs::read_dir(part.join("manifests")).unwrap().map(|file| file.unwrap().path());
+        files.map(|file| (file.clone(), fs::read(file).unwrap())).collect::<std::collections::BTreeMap<_, _>>()
+    };
+    let before = kept();
+    let log = part.join("log.jsonl");
+    let is_built = |line: &&str| line.contains("\"result\":\"built\"");
+    let whole = fs::read_to_string(&log).unwrap();
+    let cut: String = whole.split_inclusive('\n').take_while(|line| !is_built(line)).collect();
+    assert!(whole.lines().filter(is_built).count() == 2 && before.len() == 4);
+    // As if it had died before it could say that anything was built.
+    fs::write(&log, &cut).unwrap();
+    trio.serve("shop", &["--listen", "127.0.0.1:0", "--services", text(&trio.place.path("services"))]);
+    trio.until("shop", &session, |_| fs::read_to_string(&log).unwrap().lines().filter(is_built).count() == 2);
+    assert_eq!(kept(), before);
+}
+
+#[test]
+fn a_build_that_nobody_wants_any_more_is_ended() {
+    let nonce = format!("9{}1", std::process::id());
+    let mut trio = Trio::new(&format!("sleep {nonce}\n"));
+    let session = trio.request();
+    let comes_to = |is: bool| {
+        let deadline = Instant::now() + Duration::from_secs(30);
+        while runs(&nonce) != is {
+            assert!(Instant::now() < deadline, "the build runs: {}", !is);
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    };
+    comes_to(true);
+    json(&trio.run("ann", &["stop", &session]));
+    comes_to(false);
+    trio.until("shop", &session, |status| status["over"] == true);
+    trio.request();
+    comes_to(true);
+    trio.serving[0].kill().unwrap();
+    comes_to(false);
 }
