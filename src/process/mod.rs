@@ -1,6 +1,6 @@
 //! Running programs: how one is started from a plan, watched, found ready, started again, stopped with all that it
-//! started; how a build's command is held within bounds; and what this machine has to offer. Knows nothing of sessions: it tells what happens, and `roles` says
-//! what that means.
+//! started; how a build's command is held within bounds; and what this machine has to offer. Knows nothing of sessions:
+//! it tells what happens, and `roles` says what that means.
 
 pub mod children;
 pub mod command;
