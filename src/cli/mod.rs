@@ -3,6 +3,7 @@
 mod accept;
 mod account;
 mod build;
+mod confine;
 mod demo;
 mod init;
 mod install;
@@ -72,6 +73,8 @@ enum Command {
     Demo(demo::Args),
     #[command(hide = true)]
     Supervise(supervise::Args),
+    #[command(hide = true)]
+    Confine(confine::Args),
 }
 
 /// Runs the program's arguments; what it returns is the process's exit code.
@@ -109,6 +112,7 @@ impl Command {
             Command::Verify(args) => verify::run(&args, shell),
             Command::Demo(args) => demo::run(&args, shell),
             Command::Supervise(args) => supervise::run(&args, shell),
+            Command::Confine(args) => confine::run(&args, shell),
         }
     }
 }

@@ -1,6 +1,6 @@
 //! `deployctl request`
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::sync::Arc;
 
@@ -14,7 +14,7 @@ use crate::roles::drive::ByHand;
 use crate::roles::request::{Wanted, Wish};
 use crate::roles::{Node, sitting::Projection};
 use crate::service::Interface;
-use crate::service::option::{Given, Resolved, missing, parse_set, parse_values, typed};
+use crate::service::option::{Given, OptionSpec, Resolved, missing, parse_set, parse_values, typed};
 use crate::session::{Summary, deadline};
 use crate::store::file;
 use crate::ui::table::table;
@@ -195,18 +195,7 @@ fn wish(args: &Args, node: &Node) -> Result<Wish> {
 fn options(args: &Args, offered: &Offered, shell: &Shell) -> Result<Resolved> {
     let interface = as_interface(offered);
     let specs = interface.options()?;
-    let mut given = Given::new();
-    if let Some(path) = &args.values {
-        let bytes = file::read_limited(path, MAX_VALUES)?;
-        let text = String::from_utf8(bytes)
-            .map_err(|_| Error::new(Code::BadOption, format!("{} is not UTF-8 text", path.display())))?;
-        let extension = path.extension().and_then(|extension| extension.to_str()).unwrap_or("toml");
-        given = parse_values(&text, extension).map_err(|error| error.while_doing(path.display()))?;
-    }
-    for pair in &args.set {
-        let (name, value) = parse_set(&specs, pair)?;
-        given.insert(name, value);
-    }
+    let mut given = given(args.values.as_deref(), &args.set, &specs)?;
     if shell.ui.can_ask() {
         for spec in missing(&specs, &given).into_iter().cloned().collect::<Vec<_>>() {
             let label = format!("{} ({})", spec.label(), spec.allowed());
@@ -215,6 +204,23 @@ fn options(args: &Args, offered: &Offered, shell: &Shell) -> Result<Resolved> {
         }
     }
     interface.resolve(&given)
+}
+
+/// What a file of values and flags give, the flags last.
+pub(super) fn given(values: Option<&Path>, set: &[String], specs: &[OptionSpec]) -> Result<Given> {
+    let mut given = Given::new();
+    if let Some(path) = values {
+        let bytes = file::read_limited(path, MAX_VALUES)?;
+        let text = String::from_utf8(bytes)
+            .map_err(|_| Error::new(Code::BadOption, format!("{} is not UTF-8 text", path.display())))?;
+        let extension = path.extension().and_then(|extension| extension.to_str()).unwrap_or("toml");
+        given = parse_values(&text, extension).map_err(|error| error.while_doing(path.display()))?;
+    }
+    for pair in set {
+        let (name, value) = parse_set(specs, pair)?;
+        given.insert(name, value);
+    }
+    Ok(given)
 }
 
 fn as_interface(offered: &Offered) -> Interface {

@@ -96,6 +96,15 @@ impl Client {
         let ask = Ask::get(format!("/v1/packages/{digest}/manifest{query}"), MANIFEST_BYTES);
         Ok(self.ask(at, ask).await?.1)
     }
+    /// What a package was made of: the envelope's bytes as they came, not verified.
+    ///
+    /// # Errors
+    /// As [`Client::post`].
+    pub async fn provenance(&self, at: &Address, digest: Digest, session: Option<SessionId>) -> Result<Vec<u8>> {
+        let query = session.map(|session| format!("?session={session}")).unwrap_or_default();
+        let ask = Ask::get(format!("/v1/packages/{digest}/provenance{query}"), MANIFEST_BYTES);
+        Ok(self.ask(at, ask).await?.1)
+    }
     /// What a node says of itself.
     ///
     /// # Errors

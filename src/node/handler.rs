@@ -35,6 +35,8 @@ pub enum Part {
     Package,
     /// As it was signed for this session; where none is named, for one that the caller takes part in.
     Manifest(Option<SessionId>),
+    /// What it was made of, like the manifest.
+    Provenance(Option<SessionId>),
 }
 
 /// An opened file and how many bytes of it are to be served, from its beginning.
@@ -51,7 +53,7 @@ pub trait Handler: Send + Sync {
     /// `GET /v1/inbox`: what waits for this key beyond `after`; returns within `wait`, empty where nothing came.
     /// May be dropped before it returns, when the caller goes or the server stops.
     fn inbox(&self, peer: Caller, after: u64, wait: Duration) -> Answering<'_, Result<InboxBatch>>;
-    /// `GET /v1/packages/DIGEST` and `…/manifest`.
+    /// `GET /v1/packages/DIGEST`, `…/manifest` and `…/provenance`.
     fn package(&self, peer: Caller, digest: Digest, part: Part) -> Answering<'_, Result<Stored>>;
     /// `GET /v1/node`.
     fn node(&self, peer: Caller) -> Answering<'_, Result<serde_json::Value>>;

@@ -121,6 +121,7 @@ impl Routes {
         let (digest, part) = match rest.split_once('/') {
             None => (rest, Part::Package),
             Some((digest, "manifest")) => (digest, Part::Manifest(session_query(query).map_err(Refusal::ours)?)),
+            Some((digest, "provenance")) => (digest, Part::Provenance(session_query(query).map_err(Refusal::ours)?)),
             Some(_) => return Err(no_such(&Method::GET, path)),
         };
         let digest = digest.parse::<Digest>().map_err(Refusal::ours)?;
@@ -156,7 +157,7 @@ async fn read_or_refuse(read: Result<Vec<u8>>, body: Incoming, expects: bool) ->
     }
 }
 
-/// `session` of a manifest's query.
+/// `session` of a manifest's or provenance's query.
 fn session_query(query: &str) -> Result<Option<SessionId>> {
     query.split('&').find_map(|pair| pair.strip_prefix("session=")).map(str::parse).transpose()
 }
@@ -183,6 +184,7 @@ fn file(stored: Stored, digest: Digest, part: Part, headers: &HeaderMap) -> Answ
     let (media_type, tag) = match part {
         Part::Package => (GZIP, format!("\"{digest}\"")),
         Part::Manifest(_) => (JSON, format!("\"{digest}.manifest\"")),
+        Part::Provenance(_) => (JSON, format!("\"{digest}.provenance\"")),
     };
     let range = asked_range(headers, &tag, stored.length)
         .map_err(|error| Refusal::ours(error).with_status(StatusCode::RANGE_NOT_SATISFIABLE))?;

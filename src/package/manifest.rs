@@ -74,24 +74,24 @@ pub struct Piece {
 
 /// in-toto's statement around a predicate.
 #[derive(Serialize, Deserialize)]
-struct Statement<P> {
+pub(super) struct Statement<P> {
     #[serde(rename = "_type")]
-    kind: String,
-    subject: Vec<Subject>,
+    pub(super) kind: String,
+    pub(super) subject: Vec<Subject>,
     #[serde(rename = "predicateType")]
-    predicate_type: String,
-    predicate: P,
+    pub(super) predicate_type: String,
+    pub(super) predicate: P,
 }
 
 #[derive(PartialEq, Serialize, Deserialize)]
-struct Subject {
-    name: String,
-    digest: SubjectDigest,
+pub(super) struct Subject {
+    pub(super) name: String,
+    pub(super) digest: SubjectDigest,
 }
 
 #[derive(PartialEq, Serialize, Deserialize)]
-struct SubjectDigest {
-    sha256: Digest,
+pub(super) struct SubjectDigest {
+    pub(super) sha256: Digest,
 }
 
 impl Manifest {
@@ -110,7 +110,7 @@ impl Manifest {
         let payload = serde_json::to_vec(&statement).expect("names, numbers and lists serialize");
         Envelope::seal(PAYLOAD_TYPE, payload, signer)
     }
-    fn subject(&self) -> Subject {
+    pub(super) fn subject(&self) -> Subject {
         Subject { name: self.file_name(), digest: SubjectDigest { sha256: self.package.digest } }
     }
 }

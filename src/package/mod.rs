@@ -13,6 +13,7 @@ mod names;
 mod ordered;
 mod pack;
 mod pieces;
+pub mod provenance;
 mod reader;
 pub mod tree;
 mod unpack;
@@ -29,6 +30,7 @@ pub use check::{check_file, check_tree};
 pub use manifest::{Manifest, PackageId, Piece, VerifiedManifest};
 pub use pack::{Packed, pack};
 pub use pieces::check_piece;
+pub use provenance::Provenance;
 pub use unpack::unpack;
 
 /// Raw bytes that go into one piece: large enough that 18 bytes of gzip and a fresh dictionary cost about 0.3 %, small

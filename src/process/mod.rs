@@ -1,13 +1,16 @@
 //! Running programs: how one is started from a plan, watched, found ready, started again, stopped with all that it
-//! started; and what this machine has to offer. Knows nothing of sessions: it tells what happens, and `roles` says
-//! what that means.
+//! started; how a build's command is held within bounds; and what this machine has to offer. Knows nothing of sessions:
+//! it tells what happens, and `roles` says what that means.
 
 pub mod children;
+pub mod command;
+pub mod confine;
 pub mod detach;
 pub mod host;
 pub mod pid;
 pub mod plan;
 pub mod record;
+pub mod sandbox;
 pub mod supervisor;
 
 mod back_off;

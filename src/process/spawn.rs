@@ -92,7 +92,7 @@ fn not_started(program: &str, why: &std::io::Error) -> Error {
     Error::new(Code::ServiceFailed, format!("starting {program}: {why}")).hint(hint)
 }
 
-fn named(signal: i32) -> &'static str {
+pub(super) fn named(signal: i32) -> &'static str {
     const NAMES: [(Signal, &str); 10] = [
         (Signal::HUP, " (SIGHUP)"),
         (Signal::INT, " (SIGINT)"),

@@ -1,23 +1,19 @@
-//! Building the package of one role for one platform of one session (row A11): copy, render, pack, sign.
+//! Building the package of one role for one platform of one session (row A11): made, signed, kept with its manifest and
+//! its provenance, and granted to those it is for.
 
-use std::fs::File;
-use std::path::Path;
-
-use super::catalogue::Offer;
 use super::node::{Node, blocking};
+use super::workshop::{Job, Workshop, tools};
 use crate::message::body::options_digest;
 use crate::message::{Failure, PackageRef, Secret};
-use crate::model::error::IoContext;
-use crate::model::{Code, Error, Event, Party, Result, RoleName, SessionId};
-use crate::package::manifest::{Manifest, PackageId};
-use crate::package::{Packed, pack};
-use crate::service::definition::Role;
+use crate::model::{Code, Digest, Error, Event, Party, Result, RoleName, SessionId};
+use crate::package::Provenance;
+use crate::service::Roster;
 use crate::service::platform::Platform;
-use crate::service::template::{self, Context};
-use crate::session::{Outcome, Provider};
+use crate::service::template::Context;
+use crate::session::{Outcome, Provider, Work};
+use crate::store::file;
 use crate::store::packages::Packages;
 use crate::store::secrets::Secrets as SecretStore;
-use crate::store::tree;
 
 impl Node {
     /// Builds; a failure is a result, too.
@@ -48,7 +44,7 @@ impl Node {
         role_name: &RoleName,
         platform: &Platform,
     ) -> Result<Outcome> {
-        let service = &provider.interface.service;
+        let (service, asked) = (&provider.interface.service, provider.asked());
         let offer = self.offer(&service.name)?;
         if offer.digest != service.definition {
             return Err(Error::new(
@@ -62,9 +58,9 @@ impl Node {
             .roles
             .get(role_name)
             .ok_or_else(|| Error::new(Code::BuildFailed, format!("there is no role {role_name}")))?;
-        let roster = provider.roster();
+        let roster: Roster = provider.roster();
         let context = Context {
-            options: &provider.asked().options,
+            options: &asked.options,
             session,
             role: role_name,
             platform,
@@ -72,33 +68,74 @@ impl Node {
             service_version: &service.version,
             roster: Some(&roster),
         };
-        check_terms(role, &context)?;
+        let options = options_digest(&asked.options, &asked.secret_options);
+        let job = Job { offer: &offer, role, context, options, session: Some(session) };
+        let built = match self.built_before(&job, session)? {
+            Some(built) => built,
+            None => self.make(&job, session)?,
+        };
         let packages = Packages::of(&self.state);
-        let staging = packages.temporary()?;
-        let built = stage(&offer, role, &context, &staging).and_then(|()| pack_into(&packages, &staging));
-        tree::remove(&staging)?;
-        let (packed, complete) = built?;
-        packages.put_package(&complete, &packed.digest)?;
-        let manifest = manifest(&offer, role, &context, provider, &packed);
-        let bytes = manifest.seal(&self.identity.signing()).to_json();
-        self.put_manifest(session, Party::Provider, &packed.digest, &bytes)?;
         for participant in provider.participants.iter().filter(|one| one.takes_part()) {
             if participant.role == *role_name && participant.platform.as_ref() == Some(platform) {
-                packages.grant(&packed.digest, &participant.key())?;
+                packages.grant(&built.package.digest, &participant.key())?;
             }
         }
-        self.emit(Event::Step {
-            session,
-            party: Party::Provider,
-            text: format!("built {role_name} for {platform}: {} bytes, {}", packed.size, packed.digest.short()),
-        });
+        self.say(session, format!("built {role_name} for {platform}: {}", built.told));
         Ok(Outcome::Built {
             role: role_name.clone(),
             platform: platform.clone(),
-            package: PackageRef { digest: packed.digest, size: packed.size },
-            manifest: crate::model::Digest::of(&bytes),
+            package: built.package,
+            manifest: built.manifest,
             roster_value: self.roster_value(session)?.commitment(),
         })
+    }
+
+    fn make(&self, job: &Job<'_>, session: SessionId) -> Result<Kept> {
+        let packages = Packages::of(&self.state);
+        let folder = self.state.packages();
+        file::create_dir_private(&folder)?;
+        let tools = tools(&self.config);
+        let workshop = Workshop { folder, system: &self.system, program: &self.program, tools };
+        let work = Work::Build { role: job.context.role.clone(), platform: job.context.platform.clone() };
+        // A log that cannot be read now may be read later: that is no reason to stop.
+        let wanted = || self.read(session, Party::Provider).map_or(true, |now| now.machine.work().contains(&work));
+        let made = workshop.make(job, wanted)?;
+        let digest = made.packed.digest;
+        packages.put_package(&made.path, &digest)?;
+        let manifest = job.manifest(&made.packed);
+        let bytes = manifest.seal(&self.identity.signing()).to_json();
+        self.put_manifest(session, Party::Provider, &digest, &bytes)?;
+        // Last: by it a complete build is known.
+        let provenance = job.provenance(&made, &self.key()).seal(&manifest, &self.identity.signing());
+        self.put_provenance(session, Party::Provider, &digest, &provenance.to_json())?;
+        let package = PackageRef { digest, size: made.packed.size };
+        let held = made.level.map(|level| format!("; its build was {level}")).unwrap_or_default();
+        let told = format!("{} bytes, {}{held}", package.size, digest.short());
+        Ok(Kept { package, manifest: Digest::of(&bytes), told })
+    }
+
+    /// The package that was made of equal inputs before, in a run of this session that did not get to saying so.
+    fn built_before(&self, job: &Job<'_>, session: SessionId) -> Result<Option<Kept>> {
+        let inputs = job.inputs();
+        for digest in self.provenances(session, Party::Provider)? {
+            let Some(bytes) = self.provenance(session, Party::Provider, &digest)? else { continue };
+            let same = Provenance::open(&bytes, &self.key())
+                .is_ok_and(|(provenance, about)| about == digest && provenance.build_definition == inputs);
+            let path = self.state.package(&digest);
+            if !same || !file::exists(&path)? {
+                continue;
+            }
+            if let Some(manifest) = self.manifest(session, Party::Provider, &digest)? {
+                let package = PackageRef { digest, size: file::length_of(&path)? };
+                let told = format!("{}, as before", digest.short());
+                return Ok(Some(Kept { package, manifest: Digest::of(&manifest), told }));
+            }
+        }
+        Ok(None)
+    }
+
+    fn say(&self, session: SessionId, text: String) {
+        self.emit(Event::Step { session, party: Party::Provider, text });
     }
 
     /// The roster's random value: drawn once, before anything that depends on it is said.
@@ -113,61 +150,11 @@ impl Node {
     }
 }
 
-/// What is rendered only on the participant's machine must render, too.
-fn check_terms(role: &Role, context: &Context<'_>) -> Result<()> {
-    if let Some(run) = &role.terms.run {
-        template::render_run(run, context)?;
-    }
-    template::render_permissions(&role.terms.permissions, context).map(|_| ())
-}
-
-/// Copies the role's folder and renders its templates.
-fn stage(offer: &Offer, role: &Role, context: &Context<'_>, staging: &Path) -> Result<()> {
-    let source = offer.folder.join(&role.build.copy);
-    tree::copy(&source, staging)?;
-    for name in &role.build.templates {
-        let path = staging.join(name);
-        let text = tree::read_text(&path)?;
-        let rendered = template::render(name, &text, context)?;
-        let target = name.strip_suffix(".j2").unwrap_or(name);
-        tree::replace(&path, &staging.join(target), rendered.as_bytes())?;
-    }
-    Ok(())
-}
-
-fn pack_into(packages: &Packages, staging: &Path) -> Result<(Packed, std::path::PathBuf)> {
-    let path = packages.temporary()?;
-    let mut file = create(&path)?;
-    let packed = pack(staging, &mut file)?;
-    file.sync_all().doing("writing", &path)?;
-    Ok((packed, path))
-}
-
-#[expect(
-    clippy::disallowed_methods,
-    reason = "a new file of its own name in the packages' folder, renamed by `store` when it is complete"
-)]
-fn create(path: &Path) -> Result<File> {
-    File::create(path).doing("creating", path)
-}
-
-fn manifest(offer: &Offer, role: &Role, context: &Context<'_>, provider: &Provider, packed: &Packed) -> Manifest {
-    let request = provider.asked();
-    Manifest {
-        name: offer.definition.name.clone(),
-        version: offer.definition.version.clone(),
-        role: context.role.clone(),
-        platform: context.platform.clone(),
-        session: Some(context.session),
-        generation: 1,
-        terms: role.terms.clone(),
-        license: offer.definition.license.clone(),
-        definition: offer.digest,
-        options: options_digest(&request.options, &request.secret_options),
-        package: PackageId { digest: packed.digest, size: packed.size },
-        pieces: packed.pieces.clone(),
-        entries: packed.entries,
-        raw_size: packed.raw_size,
-        tree: packed.tree,
-    }
+/// A package that is in its place with its statements.
+struct Kept {
+    package: PackageRef,
+    /// SHA-256 of the manifest's file.
+    manifest: Digest,
+    /// For people.
+    told: String,
 }

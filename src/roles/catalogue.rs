@@ -86,9 +86,14 @@ pub fn load_offer(folder: PathBuf, name: Option<&ServiceName>) -> Result<Offer> 
         .map_err(|_| Error::new(Code::BadDefinition, format!("{} is not UTF-8 text", path.display())))?;
     let label = path.display().to_string();
     let definition = parse(&label, &text, name.map(|name| &**name)).map_err(|findings| findings_to_error(&findings))?;
-    let tree = tree::hash_folder(&folder)?;
-    let digest = Digest::of(format!("deployctl definition v1\n{tree}\n").as_bytes());
+    let digest = digest_of(&folder)?;
     Ok(Offer { folder, definition, digest })
+}
+
+/// What names a definition: over its whole folder.
+pub(super) fn digest_of(folder: &std::path::Path) -> Result<Digest> {
+    let tree = tree::hash_folder(folder)?;
+    Ok(Digest::of(format!("deployctl definition v1\n{tree}\n").as_bytes()))
 }
 
 /// A2–A4: answers an interface request. A true repeat gets the same interface; an id or nonce used for something else is

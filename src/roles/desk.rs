@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::intake::Source;
 use super::live::Live;
-use super::node::blocking;
+use super::node::{Node, blocking};
 use crate::model::{Address, Code, Digest, Error, Key, Name, Party, Result, RoleName, ServiceName, SessionId};
 use crate::node::{Answer, Answering, Caller, Handler, InboxBatch, Part, Posted, Stored};
 use crate::service::Definition;
@@ -101,13 +101,20 @@ impl Live {
         }
         let file = match part {
             Part::Package => packages.open_package(&digest)?,
-            Part::Manifest(session) => self.open_manifest(peer.key, digest, session)?,
+            Part::Manifest(session) => self.open_statement(peer.key, digest, session, Node::manifest_path)?,
+            Part::Provenance(session) => self.open_statement(peer.key, digest, session, Node::provenance_path)?,
         };
         let length = file.metadata().map_err(|why| Error::io("reading", &self.node.state.packages(), &why))?.len();
         Ok(Stored { file, length })
     }
-    /// The manifest of the session that is named, or of any that the caller takes part in.
-    fn open_manifest(&self, key: Key, digest: Digest, session: Option<SessionId>) -> Result<std::fs::File> {
+    /// The statement of the session that is named, or of any that the caller takes part in.
+    fn open_statement(
+        &self,
+        key: Key,
+        digest: Digest,
+        session: Option<SessionId>,
+        path: fn(&Node, SessionId, Party, &Digest) -> std::path::PathBuf,
+    ) -> Result<std::fs::File> {
         let sessions = match session {
             Some(session) => vec![session],
             None => self.node.state.find_sessions()?.into_iter().map(|(session, _)| session).collect(),
@@ -115,13 +122,12 @@ impl Live {
         for session in sessions {
             let Ok(projection) = self.node.projection(session, Party::Provider) else { continue };
             let takes_part = projection.summary.participants.iter().any(|one| one.key == key);
-            if takes_part
-                && let Some(file) = file::open_optional(&self.node.manifest_path(session, Party::Provider, &digest))?
+            if takes_part && let Some(file) = file::open_optional(&path(&self.node, session, Party::Provider, &digest))?
             {
                 return Ok(file);
             }
         }
-        Err(Error::new(Code::NotFound, format!("there is no manifest of {} for this node", digest.short())))
+        Err(Error::new(Code::NotFound, format!("there is no such statement about {} for this node", digest.short())))
     }
     fn describe(&self, peer: Caller) -> Result<serde_json::Value> {
         self.know(peer)?;

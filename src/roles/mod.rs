@@ -15,12 +15,14 @@ pub mod node;
 pub mod outbox;
 pub mod part;
 pub mod poll;
+pub mod rehearsal;
 pub mod request;
 pub mod serve;
 pub mod sitting;
 pub mod supervise;
 pub mod verify;
 pub mod view;
+pub mod workshop;
 
 pub use desk::{Described, Listed};
 pub use node::Node;

@@ -140,6 +140,23 @@ impl Node {
         file::create_dir_private(path.parent().unwrap_or(&path))?;
         file::write_atomic(&path, bytes, file::PRIVATE)
     }
+    /// What a package of a session was made of, as its provider signed it.
+    pub fn provenance(&self, session: SessionId, party: Party, digest: &Digest) -> Result<Option<Vec<u8>>> {
+        file::read_optional(&self.provenance_path(session, party, digest), MAX_MANIFEST_BYTES as u64)
+    }
+    pub(super) fn put_provenance(&self, session: SessionId, party: Party, digest: &Digest, bytes: &[u8]) -> Result<()> {
+        let path = self.provenance_path(session, party, digest);
+        file::create_dir_private(path.parent().unwrap_or(&path))?;
+        file::write_atomic(&path, bytes, file::PRIVATE)
+    }
+    /// The packages that a provenance of this session is there for.
+    pub(super) fn provenances(&self, session: SessionId, party: Party) -> Result<Vec<Digest>> {
+        let names = file::list(&self.state.party(session, party).join("manifests"))?;
+        Ok(names.iter().filter_map(|name| name.strip_suffix(".provenance.json")?.parse().ok()).collect())
+    }
+    pub(super) fn provenance_path(&self, session: SessionId, party: Party, digest: &Digest) -> PathBuf {
+        self.state.party(session, party).join("manifests").join(format!("{digest}.provenance.json"))
+    }
     pub(super) fn manifest_path(&self, session: SessionId, party: Party, digest: &Digest) -> PathBuf {
         self.state.party(session, party).join("manifests").join(format!("{digest}.json"))
     }

@@ -73,12 +73,42 @@ pub enum Side {
 
 /// How the software of a role is made.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Build {
+#[serde(untagged)]
+pub enum Build {
+    Copy(CopyBuild),
+    Command(CommandBuild),
+}
+
+/// A folder, with templates rendered in it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CopyBuild {
     /// A folder below the definition's, relative, whose contents become the root of the software.
     pub copy: String,
     /// Files of it (relative to it, ending in `.j2`) that are rendered and lose the `.j2`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub templates: Vec<String>,
+}
+
+/// A program of the definition's author, run on the provider's machine. What it leaves in its output folder is the
+/// software.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CommandBuild {
+    /// The program and its arguments, as they are. A program with a slash is taken from a copy of the definition's folder.
+    pub command: Vec<String>,
+    /// Whether it may use the network.
+    #[serde(default)]
+    pub network: bool,
+    #[serde(default = "CommandBuild::default_deadline")]
+    pub deadline: Span,
+}
+impl CommandBuild {
+    /// A session is building for at most so long (ARCHITECTURE, Session), so no command may take longer.
+    pub const LONGEST: Span = Span::from_secs(30 * 60);
+
+    /// `build.deadline` where the definition gives none.
+    pub fn default_deadline() -> Span {
+        Span::from_secs(10 * 60)
+    }
 }
 
 /// How a role is run. Every text may hold template expressions.

@@ -1,5 +1,6 @@
 //! Reads a `service.toml`: every mistake at once, each with its line and what would be right.
 
+mod build;
 mod options;
 mod roles;
 mod run;

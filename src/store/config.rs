@@ -24,6 +24,7 @@ pub struct Config {
     pub policy: Policy,
     pub accounting: Accounting,
     pub serve: Serve,
+    pub build: Build,
     pub tls: Tls,
 }
 
@@ -71,6 +72,16 @@ pub struct Serve {
     pub services: Option<PathBuf>,
 }
 
+/// `[build]`: what commands that build software find on this machine beside the system's own programs.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Build {
+    /// Folders that programs are looked up in first, and that may be read; none. All absolute.
+    pub path: Vec<PathBuf>,
+    /// Folders that may be read beside these and the system's; none. All absolute.
+    pub read: Vec<PathBuf>,
+}
+
 /// `[tls]`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -97,6 +108,12 @@ impl Config {
         })?;
         if config.accounting.interval < SHORTEST_INTERVAL {
             return Err(refuse(path, &format!("accounting.interval is shorter than {SHORTEST_INTERVAL}")));
+        }
+        for folder in config.build.path.iter().chain(&config.build.read) {
+            if !folder.is_absolute() || folder.as_os_str().to_string_lossy().contains(':') {
+                let why = format!("{} under [build] is not an absolute path without “:”", folder.display());
+                return Err(refuse(path, &why));
+            }
         }
         Ok(config)
     }

@@ -218,7 +218,8 @@ pub fn list(path: &Path) -> Result<Vec<String>> {
     Ok(names)
 }
 
-/// Removes what interrupted writes left in a folder: temporary files of processes that are gone, or too old.
+/// Removes what interrupted writes left in a folder: temporary files and folders of processes that are gone, or too
+/// old.
 pub fn sweep_temporary(folder: &Path, now: Time) -> Result<()> {
     for name in read_names(folder)? {
         let Some(pid) = temp_owner(&name) else { continue };
@@ -226,7 +227,7 @@ pub fn sweep_temporary(folder: &Path, now: Time) -> Result<()> {
         let Ok(meta) = std::fs::symlink_metadata(&path) else { continue };
         let written = Time::from_unix_ms(meta.mtime().saturating_mul(1000));
         if !is_alive(pid) || now.since(written) > ABANDONED {
-            remove_unsynced(&path)?;
+            super::tree::remove(&path)?;
         }
     }
     Ok(())

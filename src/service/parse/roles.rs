@@ -1,16 +1,15 @@
 //! `[roles.NAME]` with its build, run and permissions.
 
-use super::run;
 use super::walk::{Entry, Findings, Section};
-use crate::service::definition::{Build, Permissions, Role, RoleTerms, Side};
-use crate::service::launch::{relative_path, writable};
+use super::{build, run};
+use crate::service::definition::{Permissions, Role, RoleTerms, Side};
+use crate::service::launch::writable;
 use crate::service::option::OptionSpec;
 use crate::service::permission::Access;
 use crate::service::platform::{Platforms, Requirement};
 use crate::service::template::terms;
 
 const MAX_REQUIREMENTS: usize = 64;
-const MAX_TEMPLATES: usize = 1000;
 const MAX_PERMISSIONS: usize = 64;
 
 /// A role. Where something is wrong, something else stands in its place: with a finding there is no definition.
@@ -31,7 +30,7 @@ pub(super) fn read(section: &Section<'_>, options: &[OptionSpec], findings: &mut
         run,
         permissions: permissions.unwrap_or_default(),
     };
-    Role { terms, build: read_build(section, findings) }
+    Role { terms, build: build::read(section, findings) }
 }
 
 fn read_numbers(section: &Section<'_>, side: Option<Side>, findings: &mut Findings<'_>) -> (u32, Option<u32>) {
@@ -65,53 +64,6 @@ fn read_platforms(section: &Section<'_>, findings: &mut Findings<'_>) -> Platfor
 fn read_requirements(section: &Section<'_>, findings: &mut Findings<'_>) -> Vec<Requirement> {
     let items = section.listed("requires", MAX_REQUIREMENTS, findings);
     items.iter().filter_map(|item| item.parsed(findings)).collect()
-}
-
-fn read_build(section: &Section<'_>, findings: &mut Findings<'_>) -> Build {
-    let nothing = Build { copy: String::new(), templates: Vec::new() };
-    let remedy = format!("write [{}.build] with copy = \"FOLDER/\", the folder of the role's software", section.path());
-    let Some(build) = section.require("build", &remedy, findings).and_then(|entry| entry.section(findings)) else {
-        return nothing;
-    };
-    build.allow(&["copy", "templates", "command"], findings);
-    if let Some(command) = build.entry("command") {
-        let remedy = "write copy = \"FOLDER/\" with the folder that holds the finished software";
-        command.wrong(findings, "build commands are not supported yet by this version", remedy);
-    }
-    let copy = match build.entry("copy") {
-        Some(entry) => path(&entry, findings),
-        None if build.has("command") => None,
-        None => {
-            build.wrong(findings, "“copy” is missing", "write copy = \"FOLDER/\", the folder of the role's software");
-            None
-        }
-    };
-    let mut templates = Vec::new();
-    for item in build.listed("templates", MAX_TEMPLATES, findings) {
-        let Some(template) = path(&item, findings) else { continue };
-        if template.strip_suffix(".j2").is_none_or(|rest| rest.is_empty() || rest.ends_with('/')) {
-            item.wrong(
-                findings,
-                format!("“{template}” is not the name of a template"),
-                "let it end in .j2, like \"config.json.j2\"",
-            );
-        } else if templates.contains(&template) {
-            item.wrong(findings, "it is there twice", "write each template once");
-        }
-        templates.push(template);
-    }
-    Build { copy: copy.unwrap_or_default(), templates }
-}
-
-/// A relative path, as written.
-fn path(entry: &Entry<'_>, findings: &mut Findings<'_>) -> Option<String> {
-    let text = entry.text(findings)?;
-    if text.is_empty() {
-        entry.wrong(findings, "it is empty", "write a path below the service's folder, like \"host/\"");
-        return None;
-    }
-    relative_path(text).map_err(|why| entry.refused(findings, why)).ok()?;
-    Some(text.to_owned())
 }
 
 fn read_permissions(section: &Section<'_>, options: &[OptionSpec], findings: &mut Findings<'_>) -> Permissions {

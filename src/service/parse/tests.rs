@@ -1,5 +1,5 @@
 use super::*;
-use crate::service::definition::{Bound, Probe, Restart, Signal};
+use crate::service::definition::{Bound, Build, CommandBuild, Probe, Restart, Signal};
 use crate::service::option::{Kind, OptionValue};
 use crate::service::platform::Platforms;
 
@@ -110,6 +110,23 @@ fn what_is_not_said_has_a_default() {
     let run = host.run.as_ref().unwrap();
     assert_eq!((host.max, run.restart, run.stop.signal), (Some(1), Restart::OnFailure, Signal::Term));
     assert_eq!(run.ready.as_ref().unwrap().within.to_string(), "30s");
+}
+
+#[test]
+fn a_build_is_a_copy_or_a_command() {
+    let head = "name = \"x\"\nversion = \"1.0.0\"\n[roles.host]\nfor = \"initiator\"\nbuild = ";
+    let build = |text: &str| {
+        let definition = parse("service.toml", &format!("{head}{text}\n"), None);
+        definition.map_err(|found| findings_to_error(&found)).unwrap().roles["host"].build.clone()
+    };
+    assert!(matches!(build("{ copy = \"host/\" }"), Build::Copy(copy) if copy.copy == "host/"));
+    let command = |network, deadline: &str| {
+        let (command, deadline) = (vec!["sh".to_owned(), "{{ build.sh".to_owned()], deadline.parse().unwrap());
+        Build::Command(CommandBuild { command, network, deadline })
+    };
+    assert_eq!(build("{ command = [\"sh\", \"{{ build.sh\"] }"), command(false, "10m"));
+    let all = "{ command = [\"sh\", \"{{ build.sh\"], network = true, deadline = \"30m\" }";
+    assert_eq!(build(all), command(true, "30m"));
 }
 
 #[test]

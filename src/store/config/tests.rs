@@ -41,4 +41,6 @@ fn a_mistake_is_named_with_its_line_and_what_was_meant() {
         assert_eq!(error.hint.as_deref(), hint, "{text}: {error}");
     }
     assert_eq!(load("[accounting]\ninterval = \"1ms\"").unwrap_err().code, Code::BadInput);
+    assert_eq!(load("[build]\npath = [\"bin\"]").unwrap_err().code, Code::BadInput);
+    assert_eq!(load("[build]\nread = [\"/a:b\"]").unwrap_err().code, Code::BadInput);
 }

@@ -100,3 +100,13 @@ fn leftovers_of_the_dead_and_the_old_are_swept_and_those_of_the_living_stay() {
     assert_eq!(names(folder.path()), [".hidden", "kept"]);
     assert!(list(&folder.path().join("none")).unwrap().is_empty());
 }
+
+#[test]
+fn an_interrupted_builds_folder_is_swept_like_a_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let dead = folder.path().join(".build.tmp-99999999-0");
+    std::fs::create_dir_all(dead.join("source")).unwrap();
+    std::fs::write(dead.join("source/file"), b"").unwrap();
+    sweep_temporary(folder.path(), Time::from_unix_ms(0)).unwrap();
+    assert!(!dead.exists());
+}
