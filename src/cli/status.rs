@@ -84,7 +84,7 @@ pub(super) fn describe(summary: &Summary, now: crate::model::Time) -> String {
     if let Some(reason) = &summary.reason {
         lines.push(format!("reason    {}", escape_line(reason)));
     }
-    if let Some(ends_at) = summary.ends_at.filter(|_| !summary.over) {
+    if let Some(ends_at) = summary.ends_at.filter(|_| summary.state < SessionState::Terminating) {
         lines.push(format!("ends      {} ({ends_at})", relative(ends_at, now)));
     }
     for who in &summary.participants {

@@ -205,6 +205,8 @@ pub struct Invitation {
     pub options: Options,
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub secret_options: BTreeMap<OptionName, Commitment>,
+    /// The peer, as the Initiator calls it.
+    pub peer: Name,
     pub role: RoleName,
     /// What this peer's role will do on its machine.
     pub interface: RoleTerms,

@@ -28,10 +28,10 @@ impl Meter {
         let mut usage = Usage::default();
         let minutes = minutes(self.running_ms) - minutes(before.running_ms);
         if minutes > Decimal::ZERO {
-            put(&mut usage, "minute", minutes, "min");
+            put(&mut usage, "minute", minutes, Some("min"));
         }
         if self.starts > before.starts {
-            put(&mut usage, "start", Decimal::from(self.starts - before.starts), "1");
+            put(&mut usage, "start", Decimal::from(self.starts - before.starts), None);
         }
         usage
     }
@@ -39,13 +39,13 @@ impl Meter {
 
 /// One running session, accounted once.
 pub(super) fn one_session(usage: &mut Usage) {
-    put(usage, "session", Decimal::ONE, "1");
+    put(usage, "session", Decimal::ONE, None);
 }
 
 /// Into a usage that has room: it holds the three meters of ours at most.
-fn put(usage: &mut Usage, meter: &str, amount: Decimal, unit: &str) {
+fn put(usage: &mut Usage, meter: &str, amount: Decimal, unit: Option<&str>) {
     let meter = meter.parse().expect("a fixed name parses");
-    usage.set(meter, Amount { amount, unit: Some(unit.to_owned()) }).expect("three meters fit");
+    usage.set(meter, Amount { amount, unit: unit.map(str::to_owned) }).expect("three meters fit");
 }
 
 fn minutes(ms: u64) -> Decimal {

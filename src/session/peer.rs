@@ -8,7 +8,7 @@ use super::summary::{PackageSummary, ParticipantSummary, Summary};
 use crate::message::verified::open_notification;
 use crate::message::{Answer, Body, Delivery, Failure, Invitation, Leave, Message, Verdict};
 use crate::model::{
-    Address, Code, Error, Hash, Key, MessageId, Name, ParticipantState, Party, Result, SessionId, SessionState, Time,
+    Address, Code, Error, Hash, Key, MessageId, ParticipantState, Party, Result, SessionId, SessionState, Time,
 };
 use crate::service::platform::Platform;
 
@@ -318,7 +318,7 @@ impl Peer {
         let (state, reason) = self.state();
         let failure = self.participation.failure.clone().or_else(|| self.failure.clone());
         let me = ParticipantSummary {
-            name: self.name(),
+            name: self.invitation.peer.clone(),
             key: self.own.me,
             role: self.invitation.role.clone(),
             platform: self.platform.clone(),
@@ -348,14 +348,6 @@ impl Peer {
                 .collect(),
             kept: self.participation.kept.clone(),
         }
-    }
-
-    /// The name under which the Initiator knows this node, once the roster says so.
-    fn name(&self) -> Name {
-        let in_roster = self.participation.delivery.as_ref().and_then(|delivery| {
-            delivery.roster.peers.iter().find(|member| member.key == self.own.me).map(|member| member.name.clone())
-        });
-        in_roster.unwrap_or_else(|| "me".parse().expect("a fixed name parses"))
     }
 }
 

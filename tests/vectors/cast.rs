@@ -68,6 +68,7 @@ impl Cast {
     pub(crate) fn invitation(&self) -> Invitation {
         let request = self.request();
         Invitation {
+            peer: "ben".parse().unwrap(),
             session: session(),
             service: service(),
             summary: "a game".to_owned(),

@@ -29,6 +29,7 @@ impl Provider {
                 summary: self.interface.summary.clone(),
                 options: request.options.clone(),
                 secret_options: request.secret_options.clone(),
+                peer: invitee.name.clone(),
                 role: invitee.role.clone(),
                 interface: self.interface.roles[&invitee.role].clone(),
                 initiator: request.initiator.clone(),
