@@ -3,6 +3,7 @@
 
 pub mod books;
 pub mod build;
+pub mod cast;
 pub mod catalogue;
 pub mod drive;
 pub mod inbox;
@@ -17,6 +18,7 @@ pub mod request;
 pub mod serve;
 pub mod sitting;
 pub mod supervise;
+pub mod timeline;
 pub mod verify;
 pub mod view;
 

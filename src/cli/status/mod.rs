@@ -1,9 +1,13 @@
 //! `deployctl status`
 
+mod diagram;
+mod watch;
+
 use serde::Serialize;
 
 use super::shell::Shell;
 use crate::model::{Code, Error, Result, SessionState};
+use crate::roles::timeline::timeline;
 use crate::session::Summary;
 use crate::ui::escape::escape_line;
 use crate::ui::table::table;
@@ -13,10 +17,24 @@ use crate::ui::time::relative;
 ///
 /// Shows the sessions that this node has a part in, or one of them in full.
 #[derive(clap::Args)]
+#[command(after_long_help = "Examples:
+  deployctl status 7k3q
+  deployctl status 7k3q --timeline            who said what to whom, when, and what it proved
+  deployctl status 7k3q --watch               until the session is over
+  deployctl --format json status --watch      one line for each change")]
 pub(super) struct Args {
     /// A session, by any unambiguous beginning of its id
     session: Option<String>,
+    /// Go on showing what changes, until Ctrl-C or until the session is over
+    #[arg(long)]
+    watch: bool,
+    /// Show the messages between the parties in order
+    #[arg(long, requires = "session", conflicts_with = "watch")]
+    timeline: bool,
 }
+
+/// Columns where nobody says how many there are.
+const COLUMNS: usize = 100;
 
 #[derive(Serialize)]
 struct All {
@@ -34,6 +52,13 @@ struct One {
 
 pub(super) fn run(args: &Args, shell: &Shell) -> Result<()> {
     let node = shell.node()?;
+    if args.watch {
+        return watch::watch(&node, args.session.as_deref(), shell);
+    }
+    if let Some(prefix) = args.session.as_ref().filter(|_| args.timeline) {
+        let timeline = timeline(&node, prefix)?;
+        return shell.ui.data(&timeline, || diagram::draw(&timeline, shell.ui.columns().unwrap_or(COLUMNS)));
+    }
     let Some(prefix) = &args.session else {
         let sessions: Vec<_> = node.parts()?.into_iter().map(|part| part.summary).collect();
         let all = All { sessions };
