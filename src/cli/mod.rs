@@ -3,10 +3,12 @@
 mod accept;
 mod account;
 mod build;
+mod csv;
 mod demo;
 mod init;
 mod install;
 mod invite;
+mod ledgers;
 mod remove;
 mod request;
 mod serve;

@@ -1,6 +1,7 @@
 //! Initiator, provider and peer: carry out what a session asks for. A [`Node`] is one identity with its state directory
 //! at work; everything it does is a step of a session's log first.
 
+pub mod accountings;
 pub mod books;
 pub mod build;
 pub mod cast;
@@ -11,14 +12,17 @@ pub mod install;
 pub mod intake;
 pub mod invitations;
 pub mod node;
+pub mod order;
 pub mod outbox;
 pub mod part;
 pub mod poll;
+pub mod proof;
 pub mod request;
 pub mod serve;
 pub mod sitting;
 pub mod supervise;
 pub mod timeline;
+pub mod transcript;
 pub mod verify;
 pub mod view;
 

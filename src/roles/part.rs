@@ -143,6 +143,15 @@ impl Node {
     pub(super) fn manifest_path(&self, session: SessionId, party: Party, digest: &Digest) -> PathBuf {
         self.state.party(session, party).join("manifests").join(format!("{digest}.json"))
     }
+    /// All manifests of a part, by their packages' digests.
+    pub(super) fn manifests(&self, session: SessionId, party: Party) -> Result<BTreeMap<Digest, Vec<u8>>> {
+        let mut found = BTreeMap::new();
+        for name in file::list(&self.state.party(session, party).join("manifests"))? {
+            let Some(digest) = name.strip_suffix(".json").and_then(|digest| digest.parse().ok()) else { continue };
+            found.extend(self.manifest(session, party, &digest)?.map(|bytes| (digest, bytes)));
+        }
+        Ok(found)
+    }
     /// Where a part's software is installed: below the state directory, or where its owner wished it.
     pub fn install_root(&self, session: SessionId, party: Party, role: &RoleName) -> Result<PathBuf> {
         let wish = self.wishes(session, party)?.root;
