@@ -23,6 +23,7 @@ pub mod sitting;
 pub mod supervise;
 pub mod timeline;
 pub mod transcript;
+pub mod usage;
 pub mod verify;
 pub mod view;
 

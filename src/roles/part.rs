@@ -103,6 +103,8 @@ pub struct Places {
     pub folder: PathBuf,
     /// The program's output.
     pub output: PathBuf,
+    /// Where the program says what it used.
+    pub usage: PathBuf,
     /// By which a supervisor's program is found again.
     pub record: PathBuf,
     /// What the supervisor itself said.
@@ -125,6 +127,7 @@ impl Node {
         let folder = self.state.run().join(format!("{session}.{party}"));
         Places {
             output: folder.join("output.log"),
+            usage: folder.join("usage.jsonl"),
             record: folder.join("record.json"),
             supervisor_log: folder.join("supervisor.log"),
             folder,
