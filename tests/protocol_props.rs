@@ -266,7 +266,7 @@ fn assert_books(theatre: &Theatre, moves: u64) {
     }
     let readings = theatre.nodes[INITIATOR].log.iter().filter(|(kind, _, _)| kind == "result");
     let readings = readings.filter_map(|(_, _, body)| serde_json::from_value::<Meter>(body["meter"].clone()).ok());
-    let metered = readings.fold(Meter::default(), Meter::max).usage_since(Meter::default());
+    let metered = readings.fold(Meter::default(), |most, one| most.max(&one)).usage_since(&Meter::default());
     let sum = |usage: &Usage, meter: &str| usage.get(meter).map_or(0.into(), |sum| sum.amount);
     for meter in ["minute", "start"] {
         assert_eq!(sum(&sums, meter), sum(&metered, meter), "{meter}");

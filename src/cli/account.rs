@@ -2,16 +2,13 @@
 
 use std::sync::Arc;
 
-use serde::Serialize;
-
 use super::shell::{Shell, WILL_BE_SENT};
-use super::stop;
+use super::{ledgers, stop};
 use crate::message::AccountingKind;
 use crate::model::{Code, Error, Party, Result, SessionId};
 use crate::roles::Node;
 use crate::roles::books::{self, Account};
 use crate::roles::drive::ByHand;
-use crate::roles::verify::verify_ledger;
 use crate::service::usage::{Usage, parse_usage};
 use crate::session::{Decision, Outcome, What};
 
@@ -26,7 +23,8 @@ use crate::session::{Decision, Outcome, What};
   deployctl account 7k3q
   deployctl account 7k3q --interim --usage readings=120
   deployctl account 7k3q --final              ends the session first if it runs
-  deployctl account verify 7k3q"
+  deployctl account verify 7k3q
+  deployctl account export --csv --since 2026-01-01T00:00:00Z --output january.csv"
 )]
 pub(super) struct Args {
     #[command(subcommand)]
@@ -47,26 +45,22 @@ pub(super) struct Args {
 
 #[derive(clap::Subcommand)]
 enum Command {
-    /// Check the ledger of a session, or of all: signatures, receipts, chain
-    Verify { session: Option<String> },
-}
-
-#[derive(Serialize)]
-struct Verified {
-    session: SessionId,
-    accountings: u64,
-}
-
-#[derive(Serialize)]
-struct AllVerified {
-    verified: Vec<Verified>,
+    /// Write all accountings of this node for others, meter by meter
+    Export(ledgers::Export),
+    /// Check a ledger: signatures, receipts, chain; of a session, of a file from anywhere alone, or of all sessions
+    Verify {
+        #[arg(value_name = "SESSION|FILE")]
+        what: Option<String>,
+    },
 }
 
 pub(super) fn run(args: &Args, shell: &Shell) -> Result<()> {
-    let node = shell.node()?;
-    if let Some(Command::Verify { session }) = &args.command {
-        return verify(&node, session.as_deref(), shell);
+    match &args.command {
+        Some(Command::Export(args)) => return ledgers::export(args, shell),
+        Some(Command::Verify { what }) => return ledgers::verify(what.as_deref(), shell),
+        None => {}
     }
+    let node = shell.node()?;
     let prefix = args.session.as_deref().unwrap_or_default();
     let part = node.part_as(prefix, &[Party::Initiator, Party::Provider])?;
     let session = part.summary.session;
@@ -150,28 +144,4 @@ async fn finally(node: &Arc<Node>, session: SessionId, shell: &Shell) -> Result<
     })
     .await?;
     send(node, session).await
-}
-
-fn verify(node: &Node, session: Option<&str>, shell: &Shell) -> Result<()> {
-    let parts = match session {
-        Some(prefix) => vec![node.part_as(prefix, &[Party::Initiator, Party::Provider])?],
-        None => node.parts()?,
-    };
-    let mut verified = Vec::new();
-    for part in parts.iter().filter(|part| part.summary.party != Party::Peer) {
-        let session = part.summary.session;
-        let replayed = node.read(session, part.summary.party)?;
-        verified.push(Verified { session, accountings: verify_ledger(node, session, Some(&replayed))? });
-    }
-    let all = AllVerified { verified };
-    shell.ui.data(&all, || {
-        let line = |one: &Verified| {
-            format!(
-                "session {}: {} accountings, signed, countersigned and chained",
-                one.session.short(),
-                one.accountings
-            )
-        };
-        all.verified.iter().map(line).collect::<Vec<_>>().join("\n")
-    })
 }

@@ -1,12 +1,18 @@
 //! Checking what is already here: a package file, an unpacked tree.
 
 use std::fs::File;
+use std::io::{Read, Seek, SeekFrom};
 use std::path::Path;
+
+use aws_lc_rs::digest::{Context, SHA256};
 
 use super::manifest::VerifiedManifest;
 use super::unpack::check_hash;
 use super::{pieces, tree};
-use crate::model::{Code, Error, Result};
+use crate::model::{Code, Digest, Error, Result};
+
+/// Bytes that are read at a time.
+const READ_BYTES: usize = 1 << 16;
 
 /// Checks every piece of `package`, reading one at a time. The pieces cover the file, so its SHA-256 need not be checked.
 ///
@@ -15,6 +21,31 @@ use crate::model::{Code, Error, Result};
 pub fn check_file(package: &File, manifest: &VerifiedManifest) -> Result<()> {
     check_size(package, manifest)?;
     manifest.pieces.iter().try_for_each(|piece| pieces::read(package, piece).map(drop))
+}
+
+/// Checks the SHA-256 of the whole file, by which other people's tools know it.
+///
+/// # Errors
+/// `bad-digest`; `io`.
+pub fn check_digest(mut package: &File, manifest: &VerifiedManifest) -> Result<()> {
+    let reading = |why: std::io::Error| Error::new(Code::Io, format!("reading the package: {why}"));
+    let mut context = Context::new(&SHA256);
+    let mut buffer = vec![0; READ_BYTES];
+    package.seek(SeekFrom::Start(0)).map_err(reading)?;
+    loop {
+        match package.read(&mut buffer).map_err(reading)? {
+            0 => break,
+            read => context.update(&buffer[..read]),
+        }
+    }
+    let mut found = [0; 32];
+    found.copy_from_slice(context.finish().as_ref());
+    let (found, wanted) = (Digest::from_bytes(found), manifest.package.digest);
+    if found == wanted {
+        return Ok(());
+    }
+    Err(Error::new(Code::BadDigest, format!("the package has the SHA-256 {found} instead of {wanted}"))
+        .hint("fetch the package again"))
 }
 
 /// Checks that the folder holds what the package held: nothing less, more or other.

@@ -26,7 +26,7 @@ mod hostile;
 #[cfg(test)]
 mod round_trip;
 
-pub use check::{check_file, check_tree};
+pub use check::{check_digest, check_file, check_tree};
 pub use manifest::{Manifest, PackageId, Piece, VerifiedManifest};
 pub use pack::{Packed, pack};
 pub use pieces::check_piece;

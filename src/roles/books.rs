@@ -59,7 +59,7 @@ pub fn account(node: &Node, session: SessionId) -> Result<Account> {
 }
 
 /// The tariff that was agreed for this session.
-fn tariff(node: &Node, session: SessionId) -> Result<Option<Tariff>> {
+pub(super) fn tariff(node: &Node, session: SessionId) -> Result<Option<Tariff>> {
     for party in [Party::Provider, Party::Initiator] {
         match node.read(session, party) {
             Ok(replayed) => {

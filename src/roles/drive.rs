@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use super::node::{Node, blocking};
 use super::part::Part;
+use super::usage::{Kept, UsageFile};
 use crate::model::{Error, Event, Party, Result, SessionId, Span, Time};
 use crate::process::detach;
 use crate::process::record::Record;
@@ -201,12 +202,27 @@ impl Node {
                 return Err(Error::new(crate::model::Code::Busy, format!("still running: {}", survivors.join(", "))));
             }
         }
+        self.read_usage(session, party)?;
         Ok(Some(Outcome::Stopped { meter: self.metered(session, party)? }))
     }
 
     /// What the supervisor metered last.
     pub fn metered(&self, session: SessionId, party: Party) -> Result<Option<Meter>> {
         crate::store::document::read_json(&self.state.projection(session, party, "meter"))
+    }
+    /// Takes in what a program wrote before it ended, where no supervisor saw it end.
+    fn read_usage(&self, session: SessionId, party: Party) -> Result<()> {
+        let path = self.state.projection(session, party, "meter");
+        let mut kept = Kept::load(&path)?;
+        let mut file = UsageFile::open(self.places(session, party).usage, &kept);
+        if let Some(wrong) = file.look_to_the_end()? {
+            self.notice(format!("of what the program used: {wrong}"));
+        }
+        if file.read == kept.read {
+            return Ok(());
+        }
+        (kept.meter.usage, kept.read) = (file.usage, file.read);
+        kept.save(&path)
     }
 
     /// Brings every installation of this node's sessions to before or after what was interrupted.

@@ -1,8 +1,10 @@
 //! Initiator, provider and peer: carry out what a session asks for. A [`Node`] is one identity with its state directory
 //! at work; everything it does is a step of a session's log first.
 
+pub mod accountings;
 pub mod books;
 pub mod build;
+pub mod cast;
 pub mod catalogue;
 mod desk;
 pub mod drive;
@@ -12,14 +14,19 @@ pub mod intake;
 pub mod invitations;
 mod live;
 pub mod node;
+pub mod order;
 pub mod outbox;
 pub mod part;
 pub mod poll;
+pub mod proof;
 pub mod rehearsal;
 pub mod request;
 pub mod serve;
 pub mod sitting;
 pub mod supervise;
+pub mod timeline;
+pub mod transcript;
+pub mod usage;
 pub mod verify;
 pub mod view;
 pub mod workshop;

@@ -103,6 +103,8 @@ pub struct Places {
     pub folder: PathBuf,
     /// The program's output.
     pub output: PathBuf,
+    /// Where the program says what it used.
+    pub usage: PathBuf,
     /// By which a supervisor's program is found again.
     pub record: PathBuf,
     /// What the supervisor itself said.
@@ -125,6 +127,7 @@ impl Node {
         let folder = self.state.run().join(format!("{session}.{party}"));
         Places {
             output: folder.join("output.log"),
+            usage: folder.join("usage.jsonl"),
             record: folder.join("record.json"),
             supervisor_log: folder.join("supervisor.log"),
             folder,
@@ -159,6 +162,15 @@ impl Node {
     }
     pub(super) fn manifest_path(&self, session: SessionId, party: Party, digest: &Digest) -> PathBuf {
         self.state.party(session, party).join("manifests").join(format!("{digest}.json"))
+    }
+    /// All manifests of a part, by their packages' digests.
+    pub(super) fn manifests(&self, session: SessionId, party: Party) -> Result<BTreeMap<Digest, Vec<u8>>> {
+        let mut found = BTreeMap::new();
+        for name in file::list(&self.state.party(session, party).join("manifests"))? {
+            let Some(digest) = name.strip_suffix(".json").and_then(|digest| digest.parse().ok()) else { continue };
+            found.extend(self.manifest(session, party, &digest)?.map(|bytes| (digest, bytes)));
+        }
+        Ok(found)
     }
     /// Where a part's software is installed: below the state directory, or where its owner wished it.
     pub fn install_root(&self, session: SessionId, party: Party, role: &RoleName) -> Result<PathBuf> {

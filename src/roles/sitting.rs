@@ -265,6 +265,7 @@ pub(super) fn entries(records: &[LogRecord]) -> Result<Vec<Entry>> {
         .map(|record| {
             let kind = serde_json::to_value(record.kind).map_err(|why| Error::new(Code::Internal, why.to_string()))?;
             Entry::from_record(kind.as_str().unwrap_or_default(), record.time, record.parse()?)
+                .map_err(|error| error.while_doing(format!("record {}", record.seq)))
         })
         .collect()
 }

@@ -10,6 +10,7 @@ use super::node::{Node, blocking};
 use super::part::{Part, Places};
 use super::poll::Cursor;
 use super::serve;
+use super::usage::{Kept, Place, UsageFile};
 use crate::message::secret::service_secret;
 use crate::message::{Failure, Secret};
 use crate::model::{Code, Error, Event, Party, Result, SessionId, Span, Time};
@@ -21,7 +22,7 @@ use crate::service::template;
 use crate::session::{Machine, Meter, Outcome, Stage, What, Work};
 use crate::store::lock::Lock;
 use crate::store::secrets::Secrets as SecretStore;
-use crate::store::{document, file, installs, tree};
+use crate::store::{file, installs, tree};
 
 /// How often a program that is not ready yet is looked at.
 const BUSY_NAP: Duration = Duration::from_millis(10);
@@ -31,6 +32,8 @@ const QUIET_NAP: Duration = Duration::from_millis(100);
 const TICK: Span = Span::from_secs(5);
 /// Before the provider is tried again, or it is looked again whether a `serve` does the talking.
 const TALK_PAUSE: Duration = Duration::from_secs(1);
+/// How often they are where the program said what it used.
+const USAGE_TICK: Span = Span::from_secs(1);
 /// How long one poll of the provider waits there.
 const POLL_WAIT: Duration = Duration::from_secs(20);
 
@@ -40,8 +43,13 @@ struct Watch {
     session: SessionId,
     party: Party,
     program: Supervisor,
-    /// What was metered by supervisors before this one.
+    /// What was metered before this run of the supervisor and those whose program it adopted.
     before: Meter,
+    /// What the program says that it used, and whether its mistakes were told.
+    usage: UsageFile,
+    is_told: bool,
+    /// How far that was read when it was made durable last.
+    kept: Place,
     ticked: Time,
     accounted: Time,
     stopping: bool,
@@ -177,7 +185,9 @@ impl Watch {
         let part = Part::of(machine)?;
         let places = node.places(session, party);
         let plan = plan(node, &part, &places)?;
-        let before = node.metered(session, party)?.unwrap_or_default();
+        let meter = node.state.projection(session, party, "meter");
+        let mut kept = Kept::load(&meter)?;
+        let usage = UsageFile::open(places.usage.clone(), &kept);
         let record = Record::read(&places.record)?;
         // Said first of all: who finds the session running looks for a program.
         if machine.participation().is_none_or(|part| part.stage != Stage::Running) {
@@ -185,7 +195,11 @@ impl Watch {
         }
         let program = match record.and_then(|record| Supervisor::adopt(plan.clone(), record, &node.system)) {
             Some(adopted) => adopted,
-            None => Supervisor::start(plan, &node.system)?,
+            None => {
+                kept.begin();
+                kept.save(&meter)?;
+                Supervisor::start(plan, &node.system)?
+            }
         };
         let now = node.system.now();
         Ok(Self {
@@ -193,7 +207,10 @@ impl Watch {
             session,
             party,
             program,
-            before,
+            before: kept.base,
+            usage,
+            is_told: false,
+            kept: kept.read,
             ticked: now,
             accounted: now,
             stopping: false,
@@ -206,8 +223,15 @@ impl Watch {
         for happening in blocking(|| self.program.poll()) {
             self.tell(happening)?;
         }
-        if self.program.is_done() {
+        let is_done = self.program.is_done();
+        self.look_at_usage(is_done)?;
+        if is_done {
             self.keep_meter()?;
+            let last = self.meter();
+            // It may have said what it used with its last breath.
+            if let Some(Outcome::Exited { meter } | Outcome::GaveUp { meter, .. }) = &mut self.outcome {
+                *meter = last;
+            }
             return Ok(true);
         }
         if !self.stopping {
@@ -278,16 +302,33 @@ impl Watch {
         Meter {
             running_ms: self.before.running_ms + meter.running_ms,
             starts: self.before.starts + u64::from(meter.starts),
+            usage: self.usage.usage.clone(),
         }
     }
-    fn keep_meter(&self) -> Result<()> {
+    fn keep_meter(&mut self) -> Result<()> {
         let path = self.node.state.projection(self.session, self.party, "meter");
-        document::write_json(&path, &self.meter(), file::PRIVATE)
+        let read = self.usage.read;
+        Kept { meter: self.meter(), read, base: self.before.clone() }.save(&path)?;
+        self.kept = read;
+        Ok(())
+    }
+    /// Only the Initiator's usage is accounted for.
+    fn look_at_usage(&mut self, is_done: bool) -> Result<()> {
+        if self.party != Party::Initiator {
+            return Ok(());
+        }
+        let wrong = blocking(|| if is_done { self.usage.look_to_the_end() } else { self.usage.look() })?;
+        if let Some(wrong) = wrong.filter(|_| !self.is_told) {
+            self.is_told = true;
+            self.say(format!("of what the program used, a line was skipped, and others may be: {wrong}"));
+        }
+        Ok(())
     }
     /// Makes the meters durable, and accounts by interval.
     fn tick(&mut self) -> Result<()> {
         let now = self.node.system.now();
-        if now.since(self.ticked) >= TICK {
+        let tick = if self.usage.read == self.kept { TICK } else { USAGE_TICK };
+        if now.since(self.ticked) >= tick {
             self.ticked = now;
             self.keep_meter()?;
         }
@@ -329,6 +370,8 @@ fn plan(node: &Node, part: &Part, places: &Places) -> Result<Plan> {
 fn variables(node: &Node, part: &Part, places: &Places, root: &std::path::Path) -> Result<BTreeMap<String, String>> {
     let given = places.folder.join("given");
     tree::remove(&given)?;
+    // What an earlier run of the program wrote stays.
+    file::write_new(&places.usage, b"", file::PRIVATE)?;
     let option_files = given.join("options");
     file::create_dir_private(&option_files)?;
     let put = |name: &str, bytes: &[u8]| {
@@ -353,7 +396,7 @@ fn variables(node: &Node, part: &Part, places: &Places, root: &std::path::Path) 
         ("ROSTER", put("roster.json", &json(part.roster()))?),
         ("CONFIGURATION", put("configuration.json", &json(&part.delivery.configuration))?),
         ("SECRET_FILE", put("secret", format!("{secret}\n").as_bytes())?),
-        ("USAGE_FILE", put("usage.jsonl", b"")?),
+        ("USAGE_FILE", places.usage.display().to_string()),
         ("OPTION_FILES", option_files.display().to_string()),
         ("SESSION", part.session.to_string()),
         ("ROLE", part.role.to_string()),

@@ -1,16 +1,15 @@
 //! Checking a session from its files alone (row C5): chains, signatures, the order of things, the ledger, what is installed.
 
-use std::collections::BTreeMap;
-
 use serde::Serialize;
 
+use super::cast::{Cast, Member};
 use super::node::Node;
+use super::order::{Manifests, Subject};
+use super::proof::{self, Signatures};
 use super::sitting::entries;
-use crate::message::{AccountingKind, Body, Envelope, Verified};
-use crate::model::{Code, Digest, Error, Hash, Key, Party, Result, SessionId};
+use crate::model::{Code, Digest, Error, Key, Party, Result, SessionId};
 use crate::package::{self, VerifiedManifest};
-use crate::session::record::{Replayed, replay};
-use crate::session::{Entry, What};
+use crate::session::record::Replayed;
 use crate::store::ledger::Ledger;
 use crate::store::{installs, log};
 
@@ -22,9 +21,23 @@ pub struct Verification {
     pub records: u64,
     pub signatures: u64,
     pub accountings: u64,
+    pub manifests: u64,
+    /// Who signed, and how often.
+    pub signers: Vec<Signer>,
     /// The generation that is installed and was compared with its manifest, file by file.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub installed: Option<Digest>,
+    /// Whose node sealed the transcript that was checked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sealed_by: Option<Key>,
+}
+
+/// One whose signatures were checked.
+#[derive(Clone, Debug, Serialize)]
+pub struct Signer {
+    #[serde(flatten)]
+    pub who: Member,
+    pub signatures: u64,
 }
 
 /// Checks this node's side of a session.
@@ -35,97 +48,66 @@ pub fn verify_session(node: &Node, session: SessionId, party: Party) -> Result<V
     let path = node.state.session_log(session, party);
     let contents = log::read(&path, session, party)?;
     let entries = entries(&contents.records)?;
-    let mut signatures = 0;
-    for (number, entry) in entries.iter().enumerate() {
-        let envelope = match entry {
-            Entry::Sent(sent) => Some(&sent.envelope),
-            Entry::Input(input) => match &input.what {
-                What::Received { message, .. } => Some(message.envelope()),
-                _ => None,
-            },
-        };
-        if let Some(envelope) = envelope {
-            signatures += check_signatures(envelope).map_err(|error| {
-                error.while_doing(format!("record {} of {}", number + 1, path.display())).about(session)
-            })?;
-        }
-    }
-    let replayed = replay(party, node.key(), session, &entries)?
-        .ok_or_else(|| Error::new(Code::NotFound, "the log is empty").about(session))?;
+    let of = Subject { session, party, me: node.key() };
+    let cast = Cast::of(party, of.me, &entries, |key| node.calls(key));
+    let manifests = open_manifests(node, session, party, &cast)?;
+    let mut signed = Signatures::new();
+    let replayed = proof::check_log(of, &path.display().to_string(), &entries, &manifests, &mut signed)?;
+    let signatures = signed.values().sum();
     let accountings = verify_ledger(node, session, Some(&replayed))?;
     let installed = verify_installed(node, session, party, &replayed)?;
-    Ok(Verification { session, party, records: contents.head.seq, signatures, accountings, installed })
+    Ok(Verification {
+        session,
+        party,
+        records: contents.head.seq,
+        signatures,
+        accountings,
+        manifests: manifests.len() as u64,
+        signers: signers(&cast, &signed),
+        installed,
+        sealed_by: None,
+    })
 }
 
-/// The envelope's own signature and those inside of it.
-fn check_signatures(envelope: &Envelope) -> Result<u64> {
-    let message = Verified::open(envelope.clone())?;
-    let mut count = 1;
-    let nested: Vec<&Envelope> = match &message.body {
-        Body::Progress(progress) => progress.answers.iter().chain(&progress.reports).collect(),
-        Body::ServiceRequest(request) => request.peers.iter().map(|peer| &peer.notification).collect(),
-        Body::Invitation(invitation) => vec![&invitation.notification],
-        _ => Vec::new(),
-    };
-    for inner in nested {
-        count += check_signatures(inner)?;
+/// Those who signed, in the order of the cast.
+pub(super) fn signers(cast: &Cast, signed: &Signatures) -> Vec<Signer> {
+    let mut signers: Vec<Signer> = Vec::new();
+    for member in &cast.members {
+        let Some(signatures) = signed.get(&member.key) else { continue };
+        if signers.iter().all(|signer| signer.who.key != member.key) {
+            signers.push(Signer { who: member.clone(), signatures: *signatures });
+        }
     }
-    Ok(count)
+    signers
 }
 
-/// Checks the ledger of a session: every accounting signed by the Initiator, every receipt by the provider and of that
-/// very accounting, each chained to the one before, none missing, none changed; and the same as the log says.
+fn open_manifests(node: &Node, session: SessionId, party: Party, cast: &Cast) -> Result<Manifests> {
+    let mut manifests = Manifests::new();
+    let Some(provider) = cast.only(Party::Provider).map(|at| cast.members[at].key) else { return Ok(manifests) };
+    for (digest, bytes) in node.manifests(session, party)? {
+        let path = node.manifest_path(session, party, &digest);
+        let manifest = VerifiedManifest::open(&bytes, &provider)
+            .map_err(|error| proof::proven(error.while_doing(path.display())).about(session))?;
+        manifests.insert(digest, manifest);
+    }
+    Ok(manifests)
+}
+
+/// Checks the ledger of a session by itself, and that it is the same as the log says.
+///
+/// # Errors
+/// `broken-chain`, naming file and accounting.
 pub fn verify_ledger(node: &Node, session: SessionId, replayed: Option<&Replayed>) -> Result<u64> {
     let contents = Ledger::of(&node.state, session).read()?;
-    let broken = |sequence: u64, why: &str| {
-        let path = node.state.ledger(session);
-        Error::new(Code::BrokenChain, format!("accounting {sequence} in {}: {why}", path.display())).about(session)
-    };
-    let mut previous: Option<Hash> = None;
-    let mut parties: Option<(Key, Key)> = None;
-    let mut closed = false;
-    for (index, line) in contents.lines.iter().enumerate() {
-        let expected = index as u64 + 1;
-        let accounting =
-            Verified::open(line.accounting.clone()).map_err(|error| broken(line.sequence, &error.message))?;
-        let receipt = Verified::open(line.receipt.clone()).map_err(|error| broken(line.sequence, &error.message))?;
-        let (Body::Accounting(said), Body::Receipt(signed)) = (&accounting.body, &receipt.body) else {
-            return Err(broken(line.sequence, "it is not an accounting with its receipt"));
-        };
-        let hash = accounting.envelope().hash();
-        let signers = (accounting.signer(), receipt.signer());
-        let rules = [
-            (line.sequence == expected && said.sequence == expected, "it is out of order, or one before it is missing"),
-            (said.session == session && signed.session == session, "it is of another session"),
-            (said.previous == previous, "it does not continue the one before it"),
-            (
-                signed.hash == hash && signed.sequence == expected && signed.accepted,
-                "the receipt is for another accounting",
-            ),
-            (*parties.get_or_insert(signers) == signers, "it is signed by others than the first"),
-            (!closed, "it follows the final one"),
-        ];
-        if let Some((_, why)) = rules.iter().find(|(holds, _)| !holds) {
-            return Err(broken(expected, why));
-        }
-        previous = Some(hash);
-        closed = said.kind == AccountingKind::Final;
+    let place = node.state.ledger(session).display().to_string();
+    let checked = proof::check_ledger(&contents.lines, &place, &mut Signatures::new())?;
+    if checked.is_some_and(|checked| checked.session != session) {
+        return Err(proof::broken(1, &place, "it is of another session").about(session));
     }
     if let Some(replayed) = replayed {
-        let in_log: BTreeMap<u64, &Envelope> =
-            replayed.accounts.iter().map(|(sequence, accounting, _)| (*sequence, accounting)).collect();
-        for (sequence, accounting) in &in_log {
-            let in_ledger = contents.lines.iter().find(|line| line.sequence == *sequence);
-            match in_ledger {
-                None => return Err(broken(*sequence, "the session's log has it, the ledger does not")),
-                Some(line) if line.accounting.payload != accounting.payload => {
-                    return Err(broken(*sequence, "the ledger and the session's log differ"));
-                }
-                Some(_) => {}
-            }
-        }
+        proof::check_agreement(&contents.lines, &place, replayed).map_err(|error| error.about(session))?;
     }
-    Ok(contents.lines.len() as u64)
+    Ok(checked.map_or(0, |checked| checked.accountings))
 }
 
 /// Compares what is installed with what was signed, file by file.

@@ -145,7 +145,7 @@ pub fn replay(party: Party, me: Key, session: SessionId, entries: &[Entry]) -> R
 }
 
 impl Replayed {
-    /// Goes on with the entries that follow, of which the first is record `number` of the log.
+    /// Goes on with the entries that follow, of which the first has `number` others before it.
     ///
     /// # Errors
     /// `damaged` where a message in the log is not the one that the machine sends at that point, or an input is not one
@@ -238,7 +238,9 @@ pub fn id_of(sent: &Sent) -> Option<MessageId> {
     serde_json::from_slice::<Id>(&sent.envelope.payload).ok().map(|head| head.id)
 }
 
+/// `number` counts from 0; people count the records from 1, as their `seq` does.
 fn differs(session: SessionId, number: usize, why: &str) -> Error {
+    let number = number + 1;
     Error::new(
         Code::Damaged,
         format!("record {number} of the log of session {} does not replay: {why}", session.short()),

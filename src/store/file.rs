@@ -163,6 +163,32 @@ pub fn read_limited(path: &Path, limit: u64) -> Result<Vec<u8>> {
     read_all(file, path, limit)
 }
 
+/// The length of a file that others write, and what it has from `offset` on, at most `limit` bytes; `None` where there is
+/// no regular file. Waits for nothing, whatever was put in its place.
+///
+/// # Errors
+/// `io`.
+pub fn read_part(path: &Path, offset: u64, limit: usize) -> Result<Option<(u64, Vec<u8>)>> {
+    let flags = rustix::fs::OFlags::NOFOLLOW | rustix::fs::OFlags::NONBLOCK | rustix::fs::OFlags::CLOEXEC;
+    let opened = rustix::fs::open(path, rustix::fs::OFlags::RDONLY | flags, rustix::fs::Mode::empty());
+    let file = match opened {
+        Ok(file) => File::from(file),
+        Err(rustix::io::Errno::NOENT | rustix::io::Errno::LOOP) => return Ok(None),
+        Err(errno) => return Err(Error::io("opening", path, &errno.into())),
+    };
+    let metadata = file.metadata().doing("reading", path)?;
+    if !metadata.is_file() {
+        return Ok(None);
+    }
+    let mut bytes = Vec::new();
+    if metadata.len() > offset {
+        let mut file = file;
+        file.seek(SeekFrom::Start(offset)).doing("reading", path)?;
+        file.take(limit as u64).read_to_end(&mut bytes).doing("reading", path)?;
+    }
+    Ok(Some((metadata.len(), bytes)))
+}
+
 /// As [`read_limited`]; `None` where there is no file.
 pub fn read_optional(path: &Path, limit: u64) -> Result<Option<Vec<u8>>> {
     open_optional(path)?.map(|file| read_all(file, path, limit)).transpose()

@@ -1,7 +1,7 @@
 //! `ledger/ID.jsonl`: the accounting records of a session with their receipts, as signed. Lines are added and never
 //! changed.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
@@ -89,37 +89,62 @@ impl Ledger {
     }
 
     fn contents(&self) -> Result<Contents> {
-        let mut contents = Contents::default();
-        let Some(bytes) = file::read_optional(&self.path, MAX_LEDGER)? else { return Ok(contents) };
-        if bytes.is_empty() {
-            return Err(self.broken(1, 0, "the ledger is empty"));
+        match file::read_optional(&self.path, MAX_LEDGER)? {
+            Some(bytes) => parse(&self.path, &bytes),
+            None => Ok(Contents::default()),
         }
-        for text in bytes.split_inclusive(|byte| *byte == b'\n') {
-            let number = contents.lines.len() + 1;
-            let Some(text) = text.strip_suffix(b"\n") else {
-                // The first line comes with the file itself, so it cannot be an interrupted one.
-                if number == 1 {
-                    return Err(self.broken(1, 0, "the line has no end"));
-                }
-                contents.torn = text.len() as u64;
-                break;
-            };
-            let line: LedgerLine = serde_json::from_slice(text)
-                .map_err(|why| self.broken(number, contents.length, &format!("it is no record: {why}")))?;
-            if contents.lines.last().is_some_and(|last| last.sequence >= line.sequence) {
-                return Err(self.broken(number, contents.length, "its sequence number does not follow"));
-            }
-            contents.length += text.len() as u64 + 1;
-            contents.lines.push(line);
-        }
-        Ok(contents)
     }
 
     fn broken(&self, line: usize, offset: u64, why: &str) -> Error {
-        let message = format!("the ledger {}: record {line} at byte {offset}: {why}", self.path.display());
-        Error::new(Code::BrokenChain, message)
-            .hint("nothing was changed; `deployctl account verify` compares it with the signed messages")
+        broken(&self.path, line, offset, why)
     }
+}
+
+/// Reads the lines of a ledger that came in another way; `place` is what errors call it.
+///
+/// # Errors
+/// `broken-chain` naming the line.
+pub fn read_text(place: &str, text: &str) -> Result<Vec<LedgerLine>> {
+    if text.is_empty() {
+        return Ok(Vec::new());
+    }
+    let contents = parse(Path::new(place), text.as_bytes())?;
+    match contents.torn {
+        0 => Ok(contents.lines),
+        _ => Err(broken(Path::new(place), contents.lines.len() + 1, contents.length, "the line has no end")),
+    }
+}
+
+fn parse(path: &Path, bytes: &[u8]) -> Result<Contents> {
+    let mut contents = Contents::default();
+    if bytes.is_empty() {
+        return Err(broken(path, 1, 0, "the ledger is empty"));
+    }
+    for text in bytes.split_inclusive(|byte| *byte == b'\n') {
+        let number = contents.lines.len() + 1;
+        let Some(text) = text.strip_suffix(b"\n") else {
+            // The first line comes with the file itself, so it cannot be an interrupted one.
+            if number == 1 {
+                return Err(broken(path, 1, 0, "the line has no end"));
+            }
+            contents.torn = text.len() as u64;
+            break;
+        };
+        let line: LedgerLine = serde_json::from_slice(text)
+            .map_err(|why| broken(path, number, contents.length, &format!("it is no record: {why}")))?;
+        if contents.lines.last().is_some_and(|last| last.sequence >= line.sequence) {
+            return Err(broken(path, number, contents.length, "its sequence number does not follow"));
+        }
+        contents.length += text.len() as u64 + 1;
+        contents.lines.push(line);
+    }
+    Ok(contents)
+}
+
+fn broken(path: &Path, line: usize, offset: u64, why: &str) -> Error {
+    let message = format!("the ledger {}: record {line} at byte {offset}: {why}", path.display());
+    Error::new(Code::BrokenChain, message)
+        .hint("nothing was changed; `deployctl account verify` compares it with the signed messages")
 }
 
 #[derive(Default)]

@@ -127,6 +127,31 @@ pub fn read(path: &Path, session: SessionId, party: Party) -> Result<Contents> {
     }
 }
 
+/// Checks a log that came in another way than from a state directory; `place` is what errors call it.
+///
+/// # Errors
+/// `broken-chain` naming record and offset, also where the last step is not complete.
+pub fn check(place: &str, bytes: &[u8], session: SessionId, party: Party) -> Result<Contents> {
+    let scan = chain::scan(Path::new(place), bytes, Head::genesis(session, party))?;
+    match &scan.torn {
+        None => Ok(scan.into_contents()),
+        Some(torn) => Err(chain::broken(Path::new(place), torn.record, torn.offset, "its step is not complete")),
+    }
+}
+
+/// The lines of a log up to its head, without their ends; its last step may be being written just now.
+///
+/// # Errors
+/// As [`read`].
+pub fn read_lines(path: &Path, session: SessionId, party: Party) -> Result<Vec<String>> {
+    let head = read(path, session, party)?.head;
+    let bytes = file::read_optional(path, MAX_LOG)?.unwrap_or_default();
+    let whole = usize::try_from(head.length).ok().and_then(|length| bytes.get(..length)).unwrap_or_default();
+    let text = std::str::from_utf8(whole)
+        .map_err(|why| chain::broken(path, head.seq, head.length, &format!("it is no text: {why}")))?;
+    Ok(text.lines().map(str::to_owned).collect())
+}
+
 /// Where a log ends, mostly from its last step alone, without locking it.
 ///
 /// # Errors

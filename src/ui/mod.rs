@@ -90,6 +90,18 @@ impl Ui {
     pub fn reader_left(&self) -> bool {
         self.0.reader_left.load(Ordering::Relaxed)
     }
+    /// Asks the system whether whoever read stdout has gone, for a command that watches and has nothing to write.
+    pub fn has_reader_left(&self) -> bool {
+        if self.0.streams.is_out_closed() {
+            self.0.reader_left.store(true, Ordering::Relaxed);
+        }
+        self.reader_left()
+    }
+    /// The columns of the terminal that stdout is; none where it is none.
+    pub fn columns(&self) -> Option<usize> {
+        let size = self.0.terminals.stdout.then(|| rustix::termios::tcgetwinsize(std::io::stdout()).ok()).flatten();
+        size.map(|size| usize::from(size.ws_col)).filter(|columns| *columns > 0)
+    }
     fn is_coloured(&self) -> bool {
         match self.0.settings.color {
             ColorChoice::Always => true,

@@ -31,6 +31,10 @@ impl Ui {
     pub fn json_line(&self, value: &impl Serialize) -> Result<()> {
         if self.is_json() { self.write_out(&json_of(value)?) } else { Ok(()) }
     }
+    /// A document that is JSON in either format. Errors like [`Ui::data`].
+    pub fn json(&self, value: &impl Serialize) -> Result<()> {
+        self.write_out(&json_of(value)?)
+    }
     /// Our own text as it is, in either format: a completion script, a table for a spreadsheet. Never for text from
     /// outside. Errors like [`Ui::data`].
     pub fn verbatim(&self, text: &str) -> Result<()> {

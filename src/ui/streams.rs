@@ -3,6 +3,8 @@
 use std::io::{self, IsTerminal, Write};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+
 /// Reads one line with its end into the text; nothing where input has ended.
 type ReadLine = Box<dyn FnMut(&mut String) -> io::Result<usize> + Send>;
 type Sink = Box<dyn Write + Send>;
@@ -18,6 +20,7 @@ pub struct Terminals {
 /// Where answers come from, and where data and talk go.
 pub struct Streams {
     pub terminals: Terminals,
+    are_real: bool,
     stdin: Mutex<ReadLine>,
     stdout: Mutex<Sink>,
     stderr: Mutex<Sink>,
@@ -30,7 +33,8 @@ impl Streams {
             stdout: io::stdout().is_terminal(),
             stderr: io::stderr().is_terminal(),
         };
-        Self::new(terminals, |line: &mut String| io::stdin().read_line(line), io::stdout(), io::stderr())
+        let streams = Self::new(terminals, |line: &mut String| io::stdin().read_line(line), io::stdout(), io::stderr());
+        Self { are_real: true, ..streams }
     }
     pub fn new(
         terminals: Terminals,
@@ -40,10 +44,18 @@ impl Streams {
     ) -> Self {
         Self {
             terminals,
+            are_real: false,
             stdin: Mutex::new(Box::new(stdin)),
             stdout: Mutex::new(Box::new(stdout)),
             stderr: Mutex::new(Box::new(stderr)),
         }
+    }
+    /// Whether nobody reads the process's own stdout any more.
+    pub(super) fn is_out_closed(&self) -> bool {
+        let stdout = io::stdout();
+        let mut fds = [PollFd::new(&stdout, PollFlags::empty())];
+        let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+        self.are_real && poll(&mut fds, Some(&now)).is_ok() && fds[0].revents().contains(PollFlags::ERR)
     }
     pub(super) fn write_out(&self, text: &str) -> io::Result<()> {
         write_all(&self.stdout, text)

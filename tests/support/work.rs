@@ -40,7 +40,7 @@ impl Theatre {
                 self.measure(index);
                 let node = &mut self.nodes[index];
                 node.running = None;
-                Outcome::Stopped { meter: Some(node.meter) }
+                Outcome::Stopped { meter: Some(node.meter.clone()) }
             }
             Work::Remove => {
                 assert!(node.running.is_none(), "{index}: software is removed under a running program");
@@ -85,7 +85,7 @@ impl Theatre {
     pub(super) fn supervise(&mut self, index: usize, started: Time, what: Event) {
         self.measure(index);
         let node = &mut self.nodes[index];
-        let meter = node.meter;
+        let meter = node.meter.clone();
         let outcome = match what {
             Event::Ready => Outcome::Ready,
             Event::Tick => Outcome::Metered { meter, account: true },

@@ -30,12 +30,12 @@ impl Accounts {
     /// Takes the readings that come with results.
     pub(super) fn metered(&mut self, outcome: &Outcome) {
         let reading = match outcome {
-            Outcome::Metered { meter, .. } | Outcome::Exited { meter } | Outcome::GaveUp { meter, .. } => Some(*meter),
-            Outcome::Stopped { meter } => *meter,
+            Outcome::Metered { meter, .. } | Outcome::Exited { meter } | Outcome::GaveUp { meter, .. } => Some(meter),
+            Outcome::Stopped { meter } => meter.as_ref(),
             _ => None,
         };
         if let Some(reading) = reading {
-            self.metered = self.metered.max(reading);
+            self.metered = std::mem::take(&mut self.metered).max(reading);
         }
     }
     /// By hand.
@@ -80,7 +80,7 @@ impl Accounts {
     }
     /// What was used and not accounted for yet.
     fn due(&mut self, participation: &Participation) -> Usage {
-        let mut usage = self.metered.usage_since(self.accounted);
+        let mut usage = self.metered.usage_since(&self.accounted);
         if participation.confirmed && !self.session_accounted {
             one_session(&mut usage);
             self.session_accounted = true;
@@ -88,7 +88,7 @@ impl Accounts {
         usage
     }
     fn send(&mut self, kind: AccountingKind, usage: Usage, provider: &Address, context: &mut Context<'_>) {
-        self.accounted = self.metered;
+        self.accounted = self.metered.clone();
         self.sequence += 1;
         let body = Accounting { session: context.session(), sequence: self.sequence, kind, usage, previous: self.last };
         let hash = context.send(provider, body).message.hash();

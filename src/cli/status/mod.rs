@@ -1,10 +1,19 @@
 //! `deployctl status`
 
+mod diagram;
+mod watch;
+
+use std::path::{Path, PathBuf};
+
 use serde::Serialize;
 
 use super::shell::Shell;
-use crate::model::{Code, Error, Result, SessionState};
+use crate::model::{Code, Error, Party, Result, SessionId, SessionState};
+use crate::roles::Node;
+use crate::roles::timeline::timeline;
+use crate::roles::transcript::{self, Transcript};
 use crate::session::Summary;
+use crate::store::file;
 use crate::ui::escape::escape_line;
 use crate::ui::table::table;
 use crate::ui::time::relative;
@@ -13,10 +22,31 @@ use crate::ui::time::relative;
 ///
 /// Shows the sessions that this node has a part in, or one of them in full.
 #[derive(clap::Args)]
+#[command(after_long_help = "Examples:
+  deployctl status 7k3q
+  deployctl status 7k3q --timeline            who said what to whom, when, and what it proved
+  deployctl status 7k3q --watch               until the session is over
+  deployctl status 7k3q --export party.json   for others, who check it with `deployctl verify party.json`
+  deployctl --format json status --watch      one line for each change")]
 pub(super) struct Args {
     /// A session, by any unambiguous beginning of its id
     session: Option<String>,
+    /// Go on showing what changes, until Ctrl-C or until the session is over
+    #[arg(long)]
+    watch: bool,
+    /// Show the messages between the parties in order
+    #[arg(long, requires = "session", conflicts_with = "watch")]
+    timeline: bool,
+    /// Write the transcript of the session, without secrets, for others to verify; `-` is stdout
+    #[arg(long, value_name = "FILE", requires = "session", conflicts_with_all = ["watch", "timeline"])]
+    export: Option<PathBuf>,
+    /// Whose side is exported, where this node plays several parties
+    #[arg(long, value_name = "PARTY", requires = "export")]
+    r#as: Option<Party>,
 }
+
+/// Columns where nobody says how many there are.
+const COLUMNS: usize = 100;
 
 #[derive(Serialize)]
 struct All {
@@ -34,6 +64,16 @@ struct One {
 
 pub(super) fn run(args: &Args, shell: &Shell) -> Result<()> {
     let node = shell.node()?;
+    if args.watch {
+        return watch::watch(&node, args.session.as_deref(), shell);
+    }
+    if let (Some(prefix), Some(file)) = (&args.session, &args.export) {
+        return export(&node, prefix, args.r#as, file, shell);
+    }
+    if let Some(prefix) = args.session.as_ref().filter(|_| args.timeline) {
+        let timeline = timeline(&node, prefix)?;
+        return shell.ui.data(&timeline, || diagram::draw(&timeline, shell.ui.columns().unwrap_or(COLUMNS)));
+    }
     let Some(prefix) = &args.session else {
         let sessions: Vec<_> = node.parts()?.into_iter().map(|part| part.summary).collect();
         let all = All { sessions };
@@ -48,6 +88,40 @@ pub(super) fn run(args: &Args, shell: &Shell) -> Result<()> {
     let text: Vec<_> = summaries.iter().map(|summary| describe(summary, now)).collect();
     let first = summaries.remove(0);
     shell.ui.data(&One { first, parts: summaries }, || text.join("\n"))
+}
+
+/// What was exported, and where to.
+#[derive(Serialize)]
+struct Exported {
+    session: SessionId,
+    party: Party,
+    records: usize,
+    file: PathBuf,
+}
+
+fn export(node: &Node, prefix: &str, party: Option<Party>, file: &Path, shell: &Shell) -> Result<()> {
+    let all = [Party::Provider, Party::Initiator, Party::Peer];
+    let part = node.part_as(prefix, party.as_slice()).or_else(|error| match party {
+        Some(_) => Err(error),
+        None => node.part_as(prefix, &all),
+    })?;
+    let transcript = transcript::export(node, part.summary.session, part.summary.party)?;
+    if file == Path::new("-") {
+        return shell.ui.json(&transcript);
+    }
+    let text = serde_json::to_string(&transcript)
+        .map_err(|why| Error::new(Code::Internal, format!("writing the transcript: {why}")))?;
+    file::write_atomic(file, format!("{text}\n").as_bytes(), file::PLAIN)?;
+    let Transcript { session, party, records, .. } = transcript;
+    let exported = Exported { session, party, records: records.len(), file: file.to_owned() };
+    shell.ui.data(&exported, || {
+        format!(
+            "{} records of the {party} in {}; `deployctl verify {}` checks it anywhere",
+            exported.records,
+            file.display(),
+            file.display()
+        )
+    })
 }
 
 fn list(sessions: &[Summary]) -> String {
