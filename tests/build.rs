@@ -269,14 +269,12 @@ fn a11_a_command_builds_for_this_session_and_its_provenance_is_served_to_partici
         "cat \"$DEPLOYCTL_ROSTER\" > \"$DEPLOYCTL_OUTPUT/roster\"; echo $DEPLOYCTL_SESSION > \"$DEPLOYCTL_OUTPUT/session\"\n",
     );
     let session = trio.request();
-    trio.until("ann", &session, |status| status["state"] == "running");
+    let status = trio.until("ann", &session, |status| status["state"] == "running");
     let installed = trio.place.path("ann").join("installs/sessions").join(&session).join("host/current");
     assert_eq!(fs::read_to_string(installed.join("session")).unwrap(), format!("{session}\n"));
     let roster: Value = serde_json::from_slice(&fs::read(installed.join("roster")).unwrap()).unwrap();
     assert_eq!(roster["peers"][0]["name"], "ben");
-    let manifests = trio.place.path("ann").join("sessions").join(&session).join("initiator/manifests");
-    let name = fs::read_dir(manifests).unwrap().next().unwrap().unwrap().file_name();
-    let digest: Digest = name.to_str().unwrap().strip_suffix(".json").unwrap().parse().unwrap();
+    let digest: Digest = status["packages"][0]["digest"].as_str().unwrap().parse().unwrap();
     let shop: Address = trio.addresses[0].parse().unwrap();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let ask = |name: &str| {

@@ -153,10 +153,12 @@ fn a_manifest_that_was_tampered_with_is_refused_and_nothing_is_written() {
     let sandbox = &parties.sandbox;
     parties.offer_stays();
     let _serving = ["p", "i"].map(|node| parties.serve(node));
-    let (session, digest) = delivered(&parties);
-    let path = sandbox.party("p", &session, "provider").join("manifests").join(format!("{digest}.json"));
-    let text = fs::read_to_string(&path).expect("the manifest");
-    fs::write(&path, text.replacen("\"sig\":\"", "\"sig\":\"A", 1)).expect("a tampered manifest");
+    let (session, _) = delivered(&parties);
+    let manifests = fs::read_dir(sandbox.party("p", &session, "provider").join("manifests")).expect("the manifests");
+    for path in manifests.map(|entry| entry.expect("a manifest").path()) {
+        let text = fs::read_to_string(&path).expect("the manifest");
+        fs::write(&path, text.replacen("\"sig\":\"", "\"sig\":\"A", 1)).expect("a tampered manifest");
+    }
     refuses(&parties, &session, "bad-digest");
 }
 

@@ -90,7 +90,7 @@ fn assert_changes_are_found(transcript: &Transcript) {
     for digest in transcript.manifests.keys() {
         let mut other = transcript.clone();
         other.manifests.get_mut(digest).unwrap().payload[9] ^= 1;
-        assert!(refused(&other).contains(&format!("manifest of package {digest}")));
+        assert!(refused(&other).contains(&format!("manifest {digest}")));
         let mut fewer = transcript.clone();
         fewer.manifests.remove(digest);
         assert!(refused(&fewer).contains("record "));

@@ -104,31 +104,28 @@ impl Node {
         packages.put_package(&made.path, &digest)?;
         let manifest = job.manifest(&made.packed);
         let bytes = manifest.seal(&self.identity.signing()).to_json();
-        self.put_manifest(session, Party::Provider, &digest, &bytes)?;
+        let named = Digest::of(&bytes);
+        self.put_manifest(session, Party::Provider, &named, &bytes)?;
         // Last: by it a complete build is known.
         let provenance = job.provenance(&made, &self.key()).seal(&manifest, &self.identity.signing());
-        self.put_provenance(session, Party::Provider, &digest, &provenance.to_json())?;
+        self.put_provenance(session, Party::Provider, &named, &provenance.to_json())?;
         let package = PackageRef { digest, size: made.packed.size };
         let held = made.level.map(|level| format!("; its build was {level}")).unwrap_or_default();
         let told = format!("{} bytes, {}{held}", package.size, digest.short());
-        Ok(Kept { package, manifest: Digest::of(&bytes), told })
+        Ok(Kept { package, manifest: named, told })
     }
 
     /// The package that was made of equal inputs before, in a run of this session that did not get to saying so.
     fn built_before(&self, job: &Job<'_>, session: SessionId) -> Result<Option<Kept>> {
         let inputs = job.inputs();
-        for digest in self.provenances(session, Party::Provider)? {
-            let Some(bytes) = self.provenance(session, Party::Provider, &digest)? else { continue };
-            let same = Provenance::open(&bytes, &self.key())
-                .is_ok_and(|(provenance, about)| about == digest && provenance.build_definition == inputs);
+        for manifest in self.provenances(session, Party::Provider)? {
+            let Some(bytes) = self.provenance(session, Party::Provider, &manifest)? else { continue };
+            let Ok((provenance, digest)) = Provenance::open(&bytes, &self.key()) else { continue };
             let path = self.state.package(&digest);
-            if !same || !file::exists(&path)? {
-                continue;
-            }
-            if let Some(manifest) = self.manifest(session, Party::Provider, &digest)? {
+            let there = file::exists(&path)? && self.manifest(session, Party::Provider, &manifest)?.is_some();
+            if there && provenance.build_definition == inputs {
                 let package = PackageRef { digest, size: file::length_of(&path)? };
-                let told = format!("{}, as before", digest.short());
-                return Ok(Some(Kept { package, manifest: Digest::of(&manifest), told }));
+                return Ok(Some(Kept { package, manifest, told: format!("{}, as before", digest.short()) }));
             }
         }
         Ok(None)

@@ -13,6 +13,7 @@ use crate::model::{Address, Code, Digest, Error, Key, Name, Party, Result, RoleN
 use crate::node::{Answer, Answering, Caller, Handler, InboxBatch, Part, Posted, Stored};
 use crate::service::Definition;
 use crate::service::definition::Side;
+use crate::session::Machine;
 use crate::store::packages::Packages;
 use crate::store::rights::Right;
 use crate::store::{audit, file};
@@ -107,7 +108,7 @@ impl Live {
         let length = file.metadata().map_err(|why| Error::io("reading", &self.node.state.packages(), &why))?.len();
         Ok(Stored { file, length })
     }
-    /// The statement of the session that is named, or of any that the caller takes part in.
+    /// The statement about what was delivered to this key, in the session that is named or in any.
     fn open_statement(
         &self,
         key: Key,
@@ -120,10 +121,10 @@ impl Live {
             None => self.node.state.find_sessions()?.into_iter().map(|(session, _)| session).collect(),
         };
         for session in sessions {
-            let Ok(projection) = self.node.projection(session, Party::Provider) else { continue };
-            let takes_part = projection.summary.participants.iter().any(|one| one.key == key);
-            if takes_part && let Some(file) = file::open_optional(&path(&self.node, session, Party::Provider, &digest))?
-            {
+            let Ok(replayed) = self.node.read(session, Party::Provider) else { continue };
+            let Machine::Provider(provider) = &replayed.machine else { continue };
+            let Some(manifest) = provider.manifest_for(&key, &digest) else { continue };
+            if let Some(file) = file::open_optional(&path(&self.node, session, Party::Provider, &manifest))? {
                 return Ok(file);
             }
         }

@@ -44,7 +44,7 @@ impl Node {
 
     async fn fetch_manifest(&self, part: &Part) -> Result<VerifiedManifest> {
         let (digest, provider) = (part.delivery.package.digest, &part.provider);
-        let bytes = match self.manifest(part.session, part.party, &digest)? {
+        let bytes = match self.manifest(part.session, part.party, &part.delivery.manifest)? {
             Some(bytes) => bytes,
             None => self.client.manifest(&self.reach(provider), digest, Some(part.session)).await?,
         };
@@ -60,7 +60,7 @@ impl Node {
         }
         let manifest = VerifiedManifest::open(&bytes, &provider.key)?;
         check_accepted(part, &manifest)?;
-        self.put_manifest(part.session, part.party, &digest, &bytes)?;
+        self.put_manifest(part.session, part.party, &part.delivery.manifest, &bytes)?;
         Ok(manifest)
     }
 

@@ -107,11 +107,11 @@ impl Order<'_> {
                 }
                 What::Result(Outcome::Installed) => self.installed(),
                 What::Result(Outcome::Built { package, manifest, .. }) => {
-                    let kept = self.manifests.get(&package.digest);
+                    let kept = self.manifests.get(manifest);
                     hold([
                         (kept.is_some(), "the manifest of what was built is missing"),
                         (
-                            kept.is_none_or(|kept| kept.digest() == *manifest),
+                            kept.is_none_or(|kept| kept.package.digest == package.digest),
                             "the manifest is not that of what was built",
                         ),
                     ])
@@ -243,7 +243,7 @@ impl Order<'_> {
         let is_initiator = self.initiator == Some(to);
         hold([(is_initiator || self.accepted.contains(&to), "it was delivered before it was accepted")])?;
         self.is_of_session(to, delivery)?;
-        let manifest = self.manifests.get(&delivery.package.digest);
+        let manifest = self.manifests.get(&delivery.manifest);
         if self.of.party == Party::Provider || manifest.is_some() {
             let manifest = manifest.ok_or_else(|| missing("the manifest of what was delivered is missing"))?;
             self.is_as_accepted(to, delivery, manifest)?;
@@ -285,7 +285,7 @@ impl Order<'_> {
     fn installed(&self) -> Result<()> {
         let delivery =
             self.deliveries.get(&self.of.me).ok_or_else(|| missing("what was not delivered was installed"))?;
-        hold([(self.manifests.contains_key(&delivery.package.digest), "the manifest of what was installed is missing")])
+        hold([(self.manifests.contains_key(&delivery.manifest), "the manifest of what was installed is missing")])
     }
 
     fn reported(&self, from: Key, report: &Report) -> Result<()> {

@@ -133,8 +133,8 @@ impl Node {
             folder,
         }
     }
-    /// The manifest of a package of a session, as its provider signed it. Kept with the session: the same package may be
-    /// delivered in another one under another manifest.
+    /// A manifest of a session, as its provider signed it, by its own digest (SHA-256 of its envelope): equal packages may
+    /// be delivered under several, to other roles, platforms and sessions.
     pub fn manifest(&self, session: SessionId, party: Party, digest: &Digest) -> Result<Option<Vec<u8>>> {
         file::read_optional(&self.manifest_path(session, party, digest), MAX_MANIFEST_BYTES as u64)
     }
@@ -143,7 +143,7 @@ impl Node {
         file::create_dir_private(path.parent().unwrap_or(&path))?;
         file::write_atomic(&path, bytes, file::PRIVATE)
     }
-    /// What a package of a session was made of, as its provider signed it.
+    /// What the package of a manifest was made of, as its provider signed it.
     pub fn provenance(&self, session: SessionId, party: Party, digest: &Digest) -> Result<Option<Vec<u8>>> {
         file::read_optional(&self.provenance_path(session, party, digest), MAX_MANIFEST_BYTES as u64)
     }
@@ -152,7 +152,7 @@ impl Node {
         file::create_dir_private(path.parent().unwrap_or(&path))?;
         file::write_atomic(&path, bytes, file::PRIVATE)
     }
-    /// The packages that a provenance of this session is there for.
+    /// The manifests that a provenance of this session is there for.
     pub(super) fn provenances(&self, session: SessionId, party: Party) -> Result<Vec<Digest>> {
         let names = file::list(&self.state.party(session, party).join("manifests"))?;
         Ok(names.iter().filter_map(|name| name.strip_suffix(".provenance.json")?.parse().ok()).collect())
@@ -163,7 +163,7 @@ impl Node {
     pub(super) fn manifest_path(&self, session: SessionId, party: Party, digest: &Digest) -> PathBuf {
         self.state.party(session, party).join("manifests").join(format!("{digest}.json"))
     }
-    /// All manifests of a part, by their packages' digests.
+    /// All manifests of a part, by their own digests.
     pub(super) fn manifests(&self, session: SessionId, party: Party) -> Result<BTreeMap<Digest, Vec<u8>>> {
         let mut found = BTreeMap::new();
         for name in file::list(&self.state.party(session, party).join("manifests"))? {

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use super::order::{self, Manifests, Subject};
 use crate::message::{AccountingKind, Body, Envelope, Verified};
-use crate::model::{Code, Error, Hash, Key, Result, SessionId};
+use crate::model::{Code, Digest, Error, Hash, Key, Result, SessionId};
+use crate::package::VerifiedManifest;
 use crate::session::record::{Replayed, replay};
 use crate::session::{Decision, Entry, Input, What};
 use crate::store::ledger::LedgerLine;
@@ -157,4 +158,15 @@ pub fn check_agreement(lines: &[LedgerLine], place: &str, replayed: &Replayed) -
 
 pub fn broken(sequence: u64, place: &str, why: &str) -> Error {
     Error::new(Code::BrokenChain, format!("accounting {sequence} in {place}: {why}"))
+}
+
+/// That a manifest has the digest by which it is kept.
+///
+/// # Errors
+/// `bad-digest`.
+pub fn is_named(manifest: VerifiedManifest, digest: &Digest) -> Result<VerifiedManifest> {
+    if manifest.digest() == *digest {
+        return Ok(manifest);
+    }
+    Err(Error::new(Code::BadDigest, format!("it has the digest {}", manifest.digest())))
 }

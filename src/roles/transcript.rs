@@ -40,7 +40,7 @@ pub struct Transcript {
     pub records: Vec<String>,
     /// The lines of the ledger as they are.
     pub ledger: Vec<String>,
-    /// The signed manifests, by their packages' digests.
+    /// The signed manifests, by their own digests.
     pub manifests: BTreeMap<Digest, Envelope>,
     /// The node's signature over all of the above: records that nobody else signed cannot be changed by others.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -191,12 +191,10 @@ fn open_manifests(transcript: &Transcript, cast: &Cast, signed: &mut Signatures)
     let provider = cast.only(Party::Provider).map(|at| cast.members[at].key);
     let mut manifests = Manifests::new();
     for (digest, envelope) in &transcript.manifests {
-        let named = |error: Error| error.while_doing(format!("the manifest of package {digest}"));
+        let named = |error: Error| error.while_doing(format!("the manifest {digest}"));
         let provider = provider.ok_or_else(|| named(Error::new(Code::BrokenChain, "the log names no provider")))?;
-        let manifest = VerifiedManifest::open(&envelope.to_json(), &provider).map_err(named)?;
-        if manifest.package.digest != *digest {
-            return Err(named(Error::new(Code::BadDigest, "it is of another package")));
-        }
+        let manifest = VerifiedManifest::open(&envelope.to_json(), &provider);
+        let manifest = manifest.and_then(|manifest| proof::is_named(manifest, digest)).map_err(named)?;
         *signed.entry(provider).or_default() += 1;
         manifests.insert(*digest, manifest);
     }

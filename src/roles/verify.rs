@@ -87,6 +87,7 @@ fn open_manifests(node: &Node, session: SessionId, party: Party, cast: &Cast) ->
     for (digest, bytes) in node.manifests(session, party)? {
         let path = node.manifest_path(session, party, &digest);
         let manifest = VerifiedManifest::open(&bytes, &provider)
+            .and_then(|manifest| proof::is_named(manifest, &digest))
             .map_err(|error| proof::proven(error.while_doing(path.display())).about(session))?;
         manifests.insert(digest, manifest);
     }
@@ -121,7 +122,7 @@ fn verify_installed(node: &Node, session: SessionId, party: Party, replayed: &Re
     let root = node.install_root(session, party, &role)?;
     let Some(generation) = installs::look(&root)?.and_then(|status| status.current) else { return Ok(None) };
     let digest = delivery.package.digest;
-    let Some(bytes) = node.manifest(session, party, &digest)? else {
+    let Some(bytes) = node.manifest(session, party, &delivery.manifest)? else {
         return Err(Error::new(Code::NotFound, format!("the manifest of {} is missing", digest.short())).about(session));
     };
     let manifest = VerifiedManifest::open(&bytes, &summary.provider.key)?;

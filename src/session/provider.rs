@@ -134,6 +134,14 @@ impl Provider {
         self.request.as_ref().expect("the request is the second record")
     }
 
+    /// The manifest under which a participant gets this package.
+    pub fn manifest_for(&self, key: &Key, package: &Digest) -> Option<Digest> {
+        let one = self.participants.iter().find(|one| one.key() == *key)?;
+        let is_its = |built: &&Built| built.role == one.role && Some(&built.platform) == one.platform.as_ref();
+        let built = self.built.iter().filter(is_its).find(|built| built.package.digest == *package);
+        built.map(|built| built.manifest)
+    }
+
     fn initiator(&self) -> &Address {
         &self.asked().initiator.address
     }
