@@ -120,12 +120,13 @@ fn a_transcript_is_checked_by_others_and_every_change_of_it_is_found() {
     quick.request("notice", &["--set", &format!("signature={SIGNATURE}")]);
     quick.run("anna", &["account", &quick.session, "--interim", "--usage", "reading=3"]).json();
     a_package_is_checked_offline(&quick);
+    // They go with the software.
+    let secrets = ["shop", "anna", "ben"].map(|who| secrets(&quick, who));
     quick.end();
     let stranger = quick.folder.path().join("stranger");
-    for who in ["shop", "anna", "ben"] {
+    for (who, known) in ["shop", "anna", "ben"].into_iter().zip(secrets) {
         let (path, transcript) = export(&quick, who);
         let text = fs::read_to_string(&path).unwrap();
-        let known = secrets(&quick, who);
         assert!(known.len() >= 4 && known.iter().all(|one| one.len() > 8), "{who}: {known:?}");
         for secret in known.iter().map(String::as_str).chain([SIGNATURE]) {
             assert!(!text.contains(secret), "{who} shows {secret}");

@@ -74,6 +74,8 @@ fn from_the_request_to_the_last_removal() {
     assert!(account["total"].is_string(), "{account:#}");
     for (node, before) in ["i", "a", "b"].into_iter().zip(before) {
         let after = tree(&sandbox.state(node));
+        let secrets = sandbox.state(node).join("sessions").join(&session).join("secrets");
+        assert!(!secrets.exists(), "{node} keeps secrets of a session that is over");
         let names = |tree: &BTreeMap<String, _>| tree.keys().cloned().collect::<Vec<_>>();
         assert_eq!(names(&before), names(&after), "the files of {node}");
         assert!(before == after, "the contents of the files of {node}");

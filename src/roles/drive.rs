@@ -89,7 +89,8 @@ impl Node {
                 match sent {
                     // Something may have been queued after the last look.
                     Ok(()) => node.poke(session, party),
-                    Err(error) if error.code.may_pass_later() => {}
+                    // The driver is to know when it is to be tried again.
+                    Err(error) if error.code.may_pass_later() => node.poke(session, party),
                     Err(error) => node.emit(Event::Step { session, party, text: format!("refused: {error}") }),
                 }
             });

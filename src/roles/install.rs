@@ -4,12 +4,12 @@ use super::node::{Node, blocking};
 use super::part::Part;
 use crate::message::Failure;
 use crate::model::error::IoContext;
-use crate::model::{Code, Digest, Error, Event, Result};
+use crate::model::{Code, Digest, Error, Event, Party, Result};
 use crate::node::{PieceRef, download};
 use crate::package::VerifiedManifest;
 use crate::session::Outcome;
 use crate::store::packages::Packages;
-use crate::store::{installs, tree};
+use crate::store::{file, installs, tree};
 
 impl Node {
     /// Fetches and installs what was delivered; a refusal is a result, too.
@@ -96,6 +96,10 @@ impl Node {
             packages.remove(&digest)?;
         }
         tree::remove(&self.places(part.session, part.party).folder)?;
+        // Nothing more is sent, run or derived with the session's secrets; a provider may still have to hand them out.
+        if !file::exists(&self.state.session_log(part.session, Party::Provider))? {
+            tree::remove(&self.state.secrets(part.session))?;
+        }
         let kept: Vec<_> = removed.kept.iter().map(|path| path.display().to_string()).collect();
         let rest = if kept.is_empty() { "nothing is left".to_owned() } else { format!("kept: {}", kept.join(", ")) };
         self.emit(Event::Step {

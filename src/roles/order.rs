@@ -230,7 +230,10 @@ impl Order<'_> {
         // A peer is shown what concerns it, and does not know who else was invited.
         let is_participant = self.of.party == Party::Peer || is_known(message.head.from);
         hold([
-            (matches!(message.body, Body::Answer(_) | Body::Report(_)), "it shows what is neither answer nor report"),
+            (
+                matches!(message.body, Body::Answer(_) | Body::Report(_) | Body::Leave(_)),
+                "it shows what is neither answer nor report, nor the word of one who leaves",
+            ),
             (message.body.session() == Some(self.of.session), "it shows what is of another session"),
             (self.provider == Some(message.head.to), "it shows what was not for the provider"),
             (is_participant, "it shows what somebody else said"),

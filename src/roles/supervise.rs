@@ -370,6 +370,7 @@ fn plan(node: &Node, part: &Part, places: &Places) -> Result<Plan> {
 fn variables(node: &Node, part: &Part, places: &Places, root: &std::path::Path) -> Result<BTreeMap<String, String>> {
     let given = places.folder.join("given");
     tree::remove(&given)?;
+    file::create_dir_private(&places.folder)?;
     // What an earlier run of the program wrote stays.
     file::write_new(&places.usage, b"", file::PRIVATE)?;
     let option_files = given.join("options");
