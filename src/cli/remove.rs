@@ -5,6 +5,7 @@ use super::{status, stop};
 use crate::model::{Party, Result, Span};
 use crate::roles::drive::ByHand;
 use crate::roles::part::Wishes;
+use crate::roles::sitting::Projection;
 use crate::session::Summary;
 
 /// How long to wait until the software is gone.
@@ -50,10 +51,10 @@ pub(super) fn run(args: &Args, shell: &Shell) -> Result<()> {
         }
         let by_hand = ByHand { remove: true, ..ByHand::default() };
         let limit = shell.timeout.unwrap_or(GONE);
-        node.wait_for(session, party, by_hand, Some(limit), |projection| {
-            projection.removed.then(|| Ok(projection.summary.clone()))
-        })
-        .await
+        let gone = |projection: &Projection| projection.removed.then(|| Ok(projection.summary.clone()));
+        let summary = node.wait_for(session, party, by_hand, Some(limit), gone).await?;
+        node.clear_away(session, party, by_hand).await?;
+        Ok(summary)
     })?;
     shell.ui.note(&said(&summary));
     shell.ui.data(&summary, || status::describe(&summary, shell.system.now()))

@@ -42,8 +42,10 @@ async fn end(node: &Arc<Node>, part: &Projection, reason: Option<String>, shell:
     let (session, party) = (part.summary.session, part.summary.party);
     let said = say(node, session, party, reason).await;
     let limit = shell.timeout.unwrap_or(REST);
-    let summary =
-        node.wait_for(session, party, ByHand::default(), Some(limit), |projection| at_rest(projection).map(Ok)).await?;
+    node.wait_for(session, party, ByHand::default(), Some(limit), |projection| at_rest(projection).map(Ok)).await?;
+    if party != Party::Provider {
+        node.clear_away(session, party, ByHand::default()).await?;
+    }
     match said {
         Err(error) if error.code.may_pass_later() => {
             Err(error.while_doing(format!("stopped here, and the other side does not know it yet; {WILL_BE_SENT}")))
@@ -52,7 +54,7 @@ async fn end(node: &Arc<Node>, part: &Projection, reason: Option<String>, shell:
         Ok(()) => {
             let word = if party == Party::Peer { "left" } else { "ended" };
             shell.ui.note(&format!("{word} session {}", session.short()));
-            Ok(summary)
+            Ok(node.projection(session, party)?.summary)
         }
     }
 }

@@ -207,6 +207,18 @@ impl Node {
         Ok(Some(Outcome::Stopped { meter: self.metered(session, party)? }))
     }
 
+    /// Removes the lock files of a session that has come to rest; whoever needs one again makes it again.
+    pub(super) fn drop_locks(&self, session: SessionId, party: Party) {
+        let names =
+            [format!("work-{session}-{party}"), format!("run-{session}-{party}")].map(|name| self.state.lock(&name));
+        for path in names.iter().chain([&self.state.session_lock(session, party)]) {
+            // One that is held is in use after all, and one that cannot be removed does no harm.
+            if let Ok(Some(lock)) = Lock::try_acquire(path, "tidying up") {
+                let _ = lock.remove();
+            }
+        }
+    }
+
     /// What the supervisor metered last.
     pub fn metered(&self, session: SessionId, party: Party) -> Result<Option<Meter>> {
         crate::store::document::read_json(&self.state.projection(session, party, "meter"))

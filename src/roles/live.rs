@@ -95,6 +95,7 @@ async fn drive_on(live: Arc<Live>, session: SessionId, party: Party, bell: Arc<N
             Ok(Some(at)) => Some(at),
             Ok(None) => {
                 locked(&live.sessions).remove(&(session, party));
+                node.drop_locks(session, party);
                 return;
             }
             Err(error) if error.code == Code::NotFound => {

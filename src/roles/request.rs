@@ -21,6 +21,7 @@ use crate::service::definition::Side;
 use crate::service::option::Resolved;
 use crate::service::platform::Platform;
 use crate::session::{Decision, Machine, What, deadline};
+use crate::store::config::Consent;
 use crate::store::secrets::Secrets as SecretStore;
 use crate::store::tree;
 
@@ -280,22 +281,26 @@ impl Node {
         if let Some(poller) = poller {
             poller.abort();
         }
-        if result.is_err() && serve::running(&self.state)?.is_none() {
-            self.clear_away(session, party).await?;
+        if result.is_err() {
+            self.clear_away(session, party, ByHand { remove: true, ..ByHand::default() }).await?;
         }
         result
     }
 
-    /// What ended otherwise than was waited for is stopped, removed and reported by this very command: nobody else may
-    /// come by. What cannot be said yet is kept.
-    async fn clear_away(self: &Arc<Self>, session: SessionId, party: Party) -> Result<()> {
+    /// What is over is stopped, removed and reported by this very command where no `serve` does: nobody else may come by.
+    /// What cannot be said yet is kept.
+    pub async fn clear_away(self: &Arc<Self>, session: SessionId, party: Party, by_hand: ByHand) -> Result<()> {
+        if serve::running(&self.state)?.is_some() {
+            return Ok(());
+        }
         let limit = self.system.now() + CLEAR_AWAY;
+        let may_remove = by_hand.remove || self.config.policy.remove == Consent::Auto;
         loop {
             let projection = self.projection(session, party)?;
-            if !projection.ending || projection.removed || self.system.now() >= limit {
+            if !projection.ending || projection.removed || !may_remove || self.system.now() >= limit {
                 break;
             }
-            self.drive(session, party, ByHand { remove: true, ..ByHand::default() }).await?;
+            self.drive(session, party, by_hand).await?;
             tokio::time::sleep(LOOK).await;
         }
         for recipient in self.projection(session, party)?.recipients {
