@@ -94,6 +94,12 @@ async fn watch(
     let begun = blocking(|| Watch::begin(node, session, party, machine));
     let mut watch = match begun {
         Ok(watch) => watch,
+        // It was over before it had begun: no fault of the program, which never ran.
+        Err(_) if node.projection(session, party)?.ending => {
+            drop(lock);
+            node.poke(session, party);
+            return finish(node, session, party).await;
+        }
         Err(error) => {
             let failure = Failure::new(error.code, &error.message, error.hint.as_deref());
             node.take_result(session, party, Outcome::Started)?;
