@@ -8,6 +8,7 @@ pub mod cast;
 pub mod catalogue;
 mod desk;
 pub mod drive;
+mod given;
 pub mod inbox;
 pub mod install;
 pub mod intake;

@@ -1,0 +1,86 @@
+//! What a role's program is given to run with: its rendered command, its environment and the files that this names.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use super::node::Node;
+use super::part::{Part, Places};
+use crate::message::Secret;
+use crate::message::secret::service_secret;
+use crate::model::{Code, Error, Result};
+use crate::process::plan::Plan;
+use crate::service::platform::Platform;
+use crate::service::template;
+use crate::store::secrets::Secrets as SecretStore;
+use crate::store::{file, installs, tree};
+
+/// Everything that the program is run with: rendered, and its files laid out anew.
+pub(super) fn plan(node: &Node, part: &Part, places: &Places) -> Result<Plan> {
+    let platform = Platform::here();
+    let context = part.context(&platform);
+    let run = part.terms.run.as_ref().ok_or_else(|| Error::new(Code::WrongState, "this role is not run"))?;
+    let run = template::render_run(run, &context)?;
+    let root = node.install_root(part.session, part.party, &part.role)?;
+    let status = installs::look(&root)?;
+    let generation = status
+        .and_then(|status| status.current)
+        .ok_or_else(|| Error::new(Code::WrongState, "the software is not installed"))?;
+    Ok(Plan {
+        folder: installs::folder_of(&root, generation),
+        command: run.command,
+        environment: run.environment,
+        variables: variables(node, part, places, &root)?,
+        data: root.join("data"),
+        ready: run.ready,
+        stop: run.stop,
+        restart: run.restart,
+        log: places.output.clone(),
+        record: places.record.clone(),
+    })
+}
+
+/// The `DEPLOYCTL_…` variables and the files that they name.
+fn variables(node: &Node, part: &Part, places: &Places, root: &Path) -> Result<BTreeMap<String, String>> {
+    let given = places.folder.join("given");
+    tree::remove(&given)?;
+    file::create_dir_private(&places.folder)?;
+    // What an earlier run of the program wrote stays.
+    file::write_new(&places.usage, b"", file::PRIVATE)?;
+    let option_files = given.join("options");
+    file::create_dir_private(&option_files)?;
+    let put = |name: &str, bytes: &[u8]| {
+        let path = given.join(name);
+        file::write_atomic_unsynced(&path, bytes, file::PRIVATE).map(|()| path.display().to_string())
+    };
+    let store = SecretStore::of(&node.state, part.session);
+    for name in &part.secrets {
+        if let Some(secret) = store.find_json::<Secret>(&format!("option.{name}"))? {
+            file::write_atomic_unsynced(&option_files.join(&**name), secret.value(), file::PRIVATE)?;
+        }
+    }
+    let key = store.find_json::<Secret>("key")?;
+    let roster = store.find_json::<Secret>("roster")?;
+    let (Some(key), Some(roster)) = (key, roster) else {
+        return Err(Error::new(Code::Damaged, "the session's key is missing")
+            .hint("restore the folder secrets/ of the session, or request the service again"));
+    };
+    let secret = data_encoding::BASE32_NOPAD_NOCASE.encode(&service_secret(&key, &roster)).to_ascii_lowercase();
+    let pairs = [
+        ("OPTIONS", put("options.json", &json(&part.options))?),
+        ("ROSTER", put("roster.json", &json(part.roster()))?),
+        ("CONFIGURATION", put("configuration.json", &json(&part.delivery.configuration))?),
+        ("SECRET_FILE", put("secret", format!("{secret}\n").as_bytes())?),
+        ("USAGE_FILE", places.usage.display().to_string()),
+        ("OPTION_FILES", option_files.display().to_string()),
+        ("SESSION", part.session.to_string()),
+        ("ROLE", part.role.to_string()),
+        ("PLATFORM", Platform::here().to_string()),
+        ("DATA", root.join("data").display().to_string()),
+    ];
+    Ok(pairs.into_iter().map(|(name, value)| (format!("DEPLOYCTL_{name}"), value)).collect())
+}
+
+/// A file for the program to read.
+fn json<T: serde::Serialize>(value: &T) -> Vec<u8> {
+    serde_json::to_vec_pretty(value).expect("names, numbers and texts serialize")
+}
