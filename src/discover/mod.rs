@@ -1,0 +1,8 @@
+//! The local network: seeing other nodes and being seen, by UPnP and by DNS-SD over multicast DNS.
+//!
+//! What this node offers comes in from above as data, a [`Directory`] in a watch channel; what is found goes up as data.
+//! The medium is open to everybody on the link: all that is learnt here is a hint, and trust begins in the handshake.
+
+pub mod directory;
+
+pub use directory::{Directory, Program, Query, Udn};
