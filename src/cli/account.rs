@@ -23,20 +23,23 @@ use crate::session::{Decision, Outcome, What};
   deployctl account 7k3q
   deployctl account 7k3q --interim --usage readings=120
   deployctl account 7k3q --final              ends the session first if it runs
+  deployctl account --since 2026-01-01 --until 2026-02-01     January's statement for each Initiator
   deployctl account verify 7k3q
-  deployctl account export --csv --since 2026-01-01T00:00:00Z --output january.csv"
+  deployctl account verify ours.jsonl theirs.jsonl            ledgers from anywhere, compared where they are of one session
+  deployctl account export --csv --by session --since 2026-01-01 --output january.csv"
 )]
 pub(super) struct Args {
     #[command(subcommand)]
     command: Option<Command>,
-    /// A session, by any unambiguous beginning of its id
-    #[arg(required = true)]
+    /// A session, by any unambiguous beginning of its id; without one, a statement of all for each Initiator
     session: Option<String>,
+    #[command(flatten)]
+    period: ledgers::Period,
     /// Account now for what was used so far (Initiator)
-    #[arg(long, group = "interim_or_final")]
+    #[arg(long, group = "interim_or_final", requires = "session")]
     interim: bool,
     /// Account finally (Initiator); ends the session if it still runs
-    #[arg(long, group = "interim_or_final")]
+    #[arg(long, group = "interim_or_final", requires = "session")]
     r#final: bool,
     /// Something else that was used
     #[arg(long, value_name = "METER=AMOUNT", requires = "interim_or_final")]
@@ -45,25 +48,29 @@ pub(super) struct Args {
 
 #[derive(clap::Subcommand)]
 enum Command {
-    /// Write all accountings of this node for others, meter by meter
+    /// Write the accountings of this node for others, meter by meter or put together
     Export(ledgers::Export),
-    /// Check a ledger: signatures, receipts, chain; of a session, of a file from anywhere alone, or of all sessions
+    /// Check a ledger: signatures, receipts, chain, forks; of a session, of files from anywhere alone, or of all sessions
     Verify {
         #[arg(value_name = "SESSION|FILE")]
-        what: Option<String>,
+        what: Vec<String>,
     },
 }
 
 pub(super) fn run(args: &Args, shell: &Shell) -> Result<()> {
     match &args.command {
         Some(Command::Export(args)) => return ledgers::export(args, shell),
-        Some(Command::Verify { what }) => return ledgers::verify(what.as_deref(), shell),
+        Some(Command::Verify { what }) => return ledgers::verify(what, shell),
         None => {}
     }
+    let Some(prefix) = args.session.as_deref() else { return ledgers::statement(&args.period, shell) };
     let node = shell.node()?;
-    let prefix = args.session.as_deref().unwrap_or_default();
     let part = node.part_as(prefix, &[Party::Initiator, Party::Provider])?;
     let session = part.summary.session;
+    if !args.period.is_always() {
+        return Err(Error::new(Code::Usage, "--since, --until and --initiator are for statements of all sessions")
+            .hint("leave the session out, or use `deployctl account export`"));
+    }
     if args.interim || args.r#final {
         if part.summary.party != Party::Initiator {
             return Err(

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use clap::ValueEnum;
 use serde::Serialize;
 
 use super::csv::csv;
@@ -9,10 +10,34 @@ use super::shell::Shell;
 use super::verify::key_of;
 use crate::model::{Code, Error, Key, Party, Result, SessionId, Time};
 use crate::roles::accountings::{Row, Wanted, accountings};
+use crate::roles::forks;
 use crate::roles::proof::{self, Signatures};
+use crate::roles::statements::{By, ServiceLine, Statement, statements};
 use crate::roles::verify::verify_ledger;
+use crate::store::ledger::LedgerLine;
 use crate::store::{file, ledger};
 use crate::ui::table::table;
+
+/// Which accountings are meant. One belongs to the period in which it was issued, as a whole.
+#[derive(clap::Args)]
+pub(super) struct Period {
+    /// Only what was accounted at this time or later (2026-01-31, 2026-01-31T18:00:00Z)
+    #[arg(long, value_name = "TIME", value_parser = when)]
+    since: Option<Time>,
+    /// Only what was accounted before this time
+    #[arg(long, value_name = "TIME", value_parser = when)]
+    until: Option<Time>,
+    /// Only the accountings of this Initiator
+    #[arg(long, value_name = "CONTACT|KEY")]
+    initiator: Option<String>,
+}
+
+impl Period {
+    /// Nothing is left out.
+    pub(super) fn is_always(&self) -> bool {
+        self.since.is_none() && self.until.is_none() && self.initiator.is_none()
+    }
+}
 
 #[derive(clap::Args)]
 pub(super) struct Export {
@@ -22,20 +47,36 @@ pub(super) struct Export {
     /// Write to this file instead of stdout
     #[arg(long, value_name = "FILE")]
     output: Option<PathBuf>,
-    /// Only what was accounted at this time or later (2026-01-31T18:00:00Z)
-    #[arg(long, value_name = "TIME")]
-    since: Option<Time>,
-    /// Only what was accounted before this time
-    #[arg(long, value_name = "TIME")]
-    until: Option<Time>,
-    /// Only the accountings of this Initiator
-    #[arg(long, value_name = "CONTACT|KEY")]
-    initiator: Option<String>,
+    /// What is put together: the accountings one by one, all of a session, or all of an Initiator
+    #[arg(long, value_enum, default_value_t = Grouping::Accounting)]
+    by: Grouping,
+    #[command(flatten)]
+    period: Period,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Grouping {
+    Accounting,
+    Session,
+    Initiator,
+}
+
+/// A time, or the beginning of a day (UTC).
+fn when(text: &str) -> Result<Time> {
+    let is_day = text.len() == "2026-01-31".len();
+    if is_day { format!("{text}T00:00:00Z").parse() } else { text.parse() }
 }
 
 #[derive(Serialize)]
 struct Exported {
     accountings: Vec<Row>,
+}
+
+#[derive(Serialize)]
+struct Statements {
+    since: Option<Time>,
+    until: Option<Time>,
+    statements: Vec<Statement>,
 }
 
 const HEADER: [&str; 13] = [
@@ -53,27 +94,107 @@ const HEADER: [&str; 13] = [
     "cost",
     "currency",
 ];
+const STATEMENT_HEADER: [&str; 9] =
+    ["initiator", "provider", "session", "service", "meter", "amount", "price", "cost", "currency"];
+
+/// The statement of a period, for each Initiator.
+pub(super) fn statement(period: &Period, shell: &Shell) -> Result<()> {
+    let all = statements_of(shell, period, By::Initiator)?;
+    shell.ui.data(&all, || described(&all))
+}
+
+fn rows(shell: &Shell, period: &Period) -> Result<Vec<Row>> {
+    let Period { since, until, initiator } = period;
+    if since.zip(*until).is_some_and(|(since, until)| until <= since) {
+        return Err(Error::new(Code::Usage, "--until is not later than --since"));
+    }
+    let initiator = initiator.as_deref().map(|text| key_of(text, shell)).transpose()?;
+    accountings(&*shell.node()?, &Wanted { since: *since, until: *until, initiator })
+}
+
+fn statements_of(shell: &Shell, period: &Period, by: By) -> Result<Statements> {
+    let statements = statements(&rows(shell, period)?, by);
+    Ok(Statements { since: period.since, until: period.until, statements })
+}
 
 pub(super) fn export(args: &Export, shell: &Shell) -> Result<()> {
-    let node = shell.node()?;
-    let initiator = args.initiator.as_deref().map(|text| key_of(text, shell)).transpose()?;
-    let wanted = Wanted { since: args.since, until: args.until, initiator };
-    let all = Exported { accountings: accountings(&node, &wanted)? };
+    let by = match args.by {
+        Grouping::Accounting => {
+            let all = Exported { accountings: rows(shell, &args.period)? };
+            return write(args, shell, &all, HEADER, all.accountings.iter().map(cells).collect());
+        }
+        Grouping::Session => By::Session,
+        Grouping::Initiator => By::Initiator,
+    };
+    let all = statements_of(shell, &args.period, by)?;
+    let lines = all.statements.iter().flat_map(statement_cells).collect();
+    write(args, shell, &all, STATEMENT_HEADER, lines)
+}
+
+fn write<T: Serialize, const N: usize>(
+    args: &Export,
+    shell: &Shell,
+    all: &T,
+    header: [&str; N],
+    lines: Vec<[String; N]>,
+) -> Result<()> {
+    let count = lines.len();
     let Some(path) = &args.output else {
         return match args.csv {
-            true => shell.ui.verbatim(&csv(HEADER, all.accountings.iter().map(cells))),
-            false => shell.ui.data(&all, || {
-                table(&HEADER, &all.accountings.iter().map(|row| cells(row).into()).collect::<Vec<_>>())
-            }),
+            true => shell.ui.verbatim(&csv(header, lines)),
+            false => {
+                shell.ui.data(all, || table(&header, &lines.iter().map(|line| line.clone().into()).collect::<Vec<_>>()))
+            }
         };
     };
     let text = match args.csv {
-        true => csv(HEADER, all.accountings.iter().map(cells)),
-        false => serde_json::to_string(&all).map_err(|why| Error::new(Code::Internal, why.to_string()))? + "\n",
+        true => csv(header, lines),
+        false => serde_json::to_string(all).map_err(|why| Error::new(Code::Internal, why.to_string()))? + "\n",
     };
     file::write_atomic(path, text.as_bytes(), file::PRIVATE)?;
-    shell.ui.note(&format!("{} rows in {}", all.accountings.len(), path.display()));
+    shell.ui.note(&format!("{count} rows in {}", path.display()));
     Ok(())
+}
+
+/// A line for each meter, and one for the total, whose meter is empty.
+fn statement_cells(one: &Statement) -> Vec<[String; 9]> {
+    let session = one.session.map(|session| session.to_string()).unwrap_or_default();
+    let currency = one.currency.as_ref().map(ToString::to_string).unwrap_or_default();
+    let cells = |service: String, meter: String, amount: String, price: String, cost: String| {
+        let (initiator, provider) = (one.initiator.clone(), one.provider.clone());
+        [initiator, provider, session.clone(), service, meter, amount, price, cost, currency.clone()]
+    };
+    let mut all: Vec<_> = one
+        .lines
+        .iter()
+        .map(|ServiceLine { service, line }| {
+            let unit = line.unit.as_ref().map(|unit| format!(" {unit}")).unwrap_or_default();
+            let amount = format!("{}{unit}", line.amount);
+            cells(service.to_string(), line.meter.to_string(), amount, line.price.to_string(), line.cost.to_string())
+        })
+        .collect();
+    all.push(cells(String::new(), String::new(), String::new(), String::new(), one.total.to_string()));
+    all
+}
+
+fn described(all: &Statements) -> String {
+    let from = all.since.map(|since| format!(" from {since}")).unwrap_or_default();
+    let until = all.until.map(|until| format!(" before {until}")).unwrap_or_default();
+    if all.statements.is_empty() {
+        return format!("nothing was accounted{from}{until}");
+    }
+    let one = |one: &Statement| {
+        let lines: Vec<Vec<String>> = statement_cells(one).iter().map(|cells| cells[3..].to_vec()).collect();
+        format!(
+            "{} owes {}: {} accountings of {} sessions{from}{until}\n{}",
+            one.initiator,
+            one.provider,
+            one.accountings,
+            one.sessions,
+            table(&STATEMENT_HEADER[3..], &lines)
+        )
+    };
+    all.statements.iter().map(one).collect::<Vec<_>>().join("\n")
 }
 
 fn cells(row: &Row) -> [String; 13] {
@@ -111,12 +232,26 @@ struct AllVerified {
     verified: Vec<Verified>,
 }
 
-/// The ledger of a session, a ledger's file from anywhere, or all ledgers of this node.
-pub(super) fn verify(what: Option<&str>, shell: &Shell) -> Result<()> {
-    let verified = match what {
-        Some(path) if file::exists(Path::new(path))? => vec![verify_file(Path::new(path))?],
-        prefix => verify_sessions(prefix, shell)?,
-    };
+/// The ledger of a session, ledgers' files from anywhere, or all ledgers of this node.
+pub(super) fn verify(what: &[String], shell: &Shell) -> Result<()> {
+    let mut verified = Vec::new();
+    let mut files: Vec<(&Path, Vec<LedgerLine>)> = Vec::new();
+    for one in what {
+        if !file::exists(Path::new(one))? {
+            verified.extend(verify_sessions(Some(one), shell)?);
+            continue;
+        }
+        let path = Path::new(one);
+        let (checked, lines) = verify_file(path)?;
+        for (other, known) in &files {
+            forks::compare(known, &lines, &format!("{} and {}", other.display(), path.display()))?;
+        }
+        files.push((path, lines));
+        verified.push(checked);
+    }
+    if what.is_empty() {
+        verified = verify_sessions(None, shell)?;
+    }
     let all = AllVerified { verified };
     shell.ui.data(&all, || all.verified.iter().map(describe).collect::<Vec<_>>().join("\n"))
 }
@@ -130,20 +265,27 @@ fn describe(one: &Verified) -> String {
     format!("session {session}: {} accountings, signed, countersigned and chained{by}", one.accountings)
 }
 
-fn verify_file(path: &Path) -> Result<Verified> {
+/// A ledger with the evidence of forks that lies beside it, or such evidence alone.
+fn verify_file(path: &Path) -> Result<(Verified, Vec<LedgerLine>)> {
     let place = path.display().to_string();
+    if place.ends_with(".fork.jsonl") {
+        forks::check(path)?;
+        return Err(Error::new(Code::BadInput, format!("{place} holds no evidence")));
+    }
     let bytes = file::read_limited(path, ledger::MAX_LEDGER)?;
     let text = std::str::from_utf8(&bytes)
         .map_err(|why| Error::new(Code::BrokenChain, format!("the ledger {place} is no text: {why}")))?;
     let lines = ledger::read_text(&place, text)?;
     let checked = proof::check_ledger(&lines, &place, &mut Signatures::new())?
         .ok_or_else(|| Error::new(Code::BrokenChain, format!("the ledger {place} is empty")))?;
-    Ok(Verified {
+    forks::check(&path.with_extension("fork.jsonl"))?;
+    let verified = Verified {
         session: Some(checked.session),
         accountings: checked.accountings,
         initiator: Some(checked.initiator),
         provider: Some(checked.provider),
-    })
+    };
+    Ok((verified, lines))
 }
 
 fn verify_sessions(prefix: Option<&str>, shell: &Shell) -> Result<Vec<Verified>> {

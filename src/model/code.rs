@@ -77,6 +77,8 @@ codes! {
     Downgrade = "downgrade", 4, 409;
     MoreThanAccepted = "more-than-accepted", 4, 409;
     BrokenChain = "broken-chain", 4, 409;
+    /// Somebody signed two accountings, or two receipts, of which only one can be true.
+    ForkedChain = "forked-chain", 4, 409;
     KeyExposed = "key-exposed", 4, 500;
 
     // 5: could not be reached, timed out, locked

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 
 use super::books;
 use super::catalogue;
+use super::forks;
 use super::invitations;
 use super::node::Node;
 use super::sitting::{Sitting, message_of};
@@ -77,6 +78,7 @@ impl Node {
             .ok_or_else(|| Error::new(Code::WrongSession, format!("a {} names no session", message.body)))?;
         let party = self.addressed_party(session, message)?;
         let mut sitting = self.sit(session, party)?;
+        forks::refuse(self, session, sitting.existing()?, message)?;
         if let Some(answer) = repeat(sitting.existing()?, message)? {
             return self.repeat_answer(&sitting, answer);
         }
@@ -204,6 +206,10 @@ impl Node {
         let message = Verified::open(posted.envelope)?;
         let mut sitting = self.sit(session, party)?;
         let replayed = sitting.existing()?;
+        if let Err(error) = forks::refuse(self, session, replayed, &message) {
+            self.audit_refusal(Source { key: message.head.from, ip: None }, &error);
+            return Err(error);
+        }
         if repeat(replayed, &message)?.is_some() {
             return Ok(());
         }
@@ -217,8 +223,15 @@ impl Node {
             .about(session));
         }
         message.check_fresh(&self.key(), self.system.now())?;
-        if let Body::Interface(interface) = &message.body {
-            self.keep_secrets(session, &[("key".to_owned(), interface.key)], &posted.secrets)?;
+        match &message.body {
+            Body::Interface(interface) => {
+                self.keep_secrets(session, &[("key".to_owned(), interface.key)], &posted.secrets)?;
+            }
+            Body::Receipt(receipt) if receipt.hash != asked.envelope.hash() => {
+                let why = format!("the receipt for accounting {} is for another than was sent", receipt.sequence);
+                return Err(Error::new(Code::BrokenChain, why).about(session));
+            }
+            _ => {}
         }
         sitting.step(What::Received { message, seen_from: None })?;
         books::keep(self, sitting.existing()?, session)

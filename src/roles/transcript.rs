@@ -7,6 +7,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use super::cast::{Cast, Member};
+use super::forks;
 use super::node::Node;
 use super::order::{Manifests, Subject};
 use super::proof::{self, Signatures, proven};
@@ -15,6 +16,7 @@ use super::verify::{Verification, signers};
 use crate::message::{Envelope, SigningKey};
 use crate::model::{Code, Digest, Error, Key, Party, Result, SessionId};
 use crate::package::VerifiedManifest;
+use crate::store::fork::{self, Fork};
 use crate::store::{file, ledger, log};
 
 const FORMAT: &str = "deployctl-transcript";
@@ -40,6 +42,9 @@ pub struct Transcript {
     pub records: Vec<String>,
     /// The lines of the ledger as they are.
     pub ledger: Vec<String>,
+    /// Evidence of forks of the ledger, as it was kept.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub forks: Vec<Fork>,
     /// The signed manifests, by their own digests.
     pub manifests: BTreeMap<Digest, Envelope>,
     /// The node's signature over all of the above: records that nobody else signed cannot be changed by others.
@@ -111,6 +116,7 @@ pub fn export(node: &Node, session: SessionId, party: Party) -> Result<Transcrip
         parties: cast.members,
         records,
         ledger: text.lines().map(str::to_owned).collect(),
+        forks: if party == Party::Peer { Vec::new() } else { fork::read(&node.state.forks(session))? },
         manifests,
         seal: None,
     };
@@ -161,6 +167,7 @@ pub fn verify(transcript: &Transcript) -> Result<Verification> {
     let replayed = proof::check_log(of, "the transcript", &entries, &manifests, &mut signed).map_err(about)?;
     let accountings = verify_ledger(transcript, &cast, &replayed, &mut signed).map_err(about)?;
     transcript.check_seal().map_err(about)?;
+    forks::check_all(&transcript.forks, "the transcript").map_err(about)?;
     *signed.entry(node_key).or_default() += 1;
     Ok(Verification {
         session,

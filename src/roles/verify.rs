@@ -3,6 +3,7 @@
 use serde::Serialize;
 
 use super::cast::{Cast, Member};
+use super::forks;
 use super::node::Node;
 use super::order::{Manifests, Subject};
 use super::proof::{self, Signatures};
@@ -97,7 +98,8 @@ fn open_manifests(node: &Node, session: SessionId, party: Party, cast: &Cast) ->
 /// Checks the ledger of a session by itself, and that it is the same as the log says.
 ///
 /// # Errors
-/// `broken-chain`, naming file and accounting.
+/// `broken-chain`, naming file and accounting; `forked-chain` where there is evidence that somebody accounted or
+/// countersigned twice.
 pub fn verify_ledger(node: &Node, session: SessionId, replayed: Option<&Replayed>) -> Result<u64> {
     let contents = Ledger::of(&node.state, session).read()?;
     let place = node.state.ledger(session).display().to_string();
@@ -105,6 +107,7 @@ pub fn verify_ledger(node: &Node, session: SessionId, replayed: Option<&Replayed
     if checked.is_some_and(|checked| checked.session != session) {
         return Err(proof::broken(1, &place, "it is of another session").about(session));
     }
+    forks::check(&node.state.forks(session))?;
     if let Some(replayed) = replayed {
         proof::check_agreement(&contents.lines, &place, replayed).map_err(|error| error.about(session))?;
     }

@@ -7,7 +7,7 @@ use std::str::FromStr;
 use rust_decimal::{Decimal, RoundingStrategy};
 use serde::{Deserialize, Deserializer, Serialize};
 
-use super::usage::{MeterName, Usage, parse_decimal};
+use super::usage::{Amount, MeterName, Usage, parse_decimal};
 use crate::model::error::{Error, Result};
 use crate::model::{Code, serde_as_text};
 
@@ -97,17 +97,30 @@ pub struct Line {
 
 /// Puts the usage through the tariff. Every meter is listed, by name; without a price it costs nothing.
 pub fn statement(tariff: Option<&Tariff>, usage: &Usage) -> Statement {
-    let mut exact = Decimal::ZERO;
-    let mut lines = Vec::with_capacity(usage.len());
-    for (meter, used) in usage.iter() {
+    let line = |(meter, used): (&MeterName, &Amount)| {
         let price = tariff.and_then(|tariff| tariff.per.get(meter)).copied().unwrap_or_default();
-        // Neither overflows: see PRICE_DIGITS, and there are at most 256 meters.
-        let cost = used.amount.saturating_mul(price);
-        exact = exact.saturating_add(cost);
-        let (meter, unit) = (meter.clone(), used.unit.clone());
-        lines.push(Line { meter, amount: used.amount, unit, price, cost: rounded(cost, LINE_DIGITS) });
+        Line::new(meter.clone(), used.amount, used.unit.clone(), price)
+    };
+    let lines: Vec<Line> = usage.iter().map(line).collect();
+    Statement { currency: tariff.map(|tariff| tariff.currency.clone()), total: total(&lines), lines }
+}
+
+/// What lines cost together: the sum of their exact costs, rounded half up to 2 digits.
+pub fn total<'a>(lines: impl IntoIterator<Item = &'a Line>) -> Decimal {
+    let exact = lines.into_iter().fold(Decimal::ZERO, |sum, line| sum.saturating_add(line.exact()));
+    rounded(exact, TOTAL_DIGITS)
+}
+
+impl Line {
+    pub fn new(meter: MeterName, amount: Decimal, unit: Option<String>, price: Decimal) -> Self {
+        let mut line = Self { meter, amount, unit, price, cost: Decimal::ZERO };
+        line.cost = rounded(line.exact(), LINE_DIGITS);
+        line
     }
-    Statement { currency: tariff.map(|tariff| tariff.currency.clone()), total: rounded(exact, TOTAL_DIGITS), lines }
+    /// Does not overflow: see `PRICE_DIGITS`.
+    fn exact(&self) -> Decimal {
+        self.amount.saturating_mul(self.price)
+    }
 }
 
 fn rounded(exact: Decimal, digits: u32) -> Decimal {

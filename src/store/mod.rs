@@ -7,6 +7,7 @@ pub mod contacts;
 pub mod document;
 mod fault;
 pub mod file;
+pub mod fork;
 pub mod identity;
 pub mod installs;
 pub mod ledger;

@@ -194,6 +194,10 @@ impl StateDir {
     pub fn ledger(&self, id: SessionId) -> PathBuf {
         self.ledgers().join(format!("{id}.jsonl"))
     }
+    /// Evidence that two accountings or two receipts were signed where there can be one.
+    pub fn forks(&self, id: SessionId) -> PathBuf {
+        self.ledgers().join(format!("{id}.fork.jsonl"))
+    }
     pub fn floors(&self) -> PathBuf {
         self.root.join("floors.json")
     }
