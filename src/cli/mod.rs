@@ -6,6 +6,7 @@ mod build;
 mod confine;
 mod csv;
 mod demo;
+mod enrol;
 mod init;
 mod install;
 mod invite;

@@ -3,7 +3,7 @@
 use clap::Subcommand;
 use serde::Serialize;
 
-use super::shell::Shell;
+use super::{enrol, shell::Shell};
 use crate::model::{Address, Key, Name, Result, Time};
 use crate::store::contacts::{Added, Contact, Contacts};
 use crate::store::rights::Rights;
@@ -40,12 +40,16 @@ Example:
     /// List the contacts
     List,
     /// Remove a contact; it takes effect at once
-    Remove { name: String },
+    Remove {
+        name: String,
+    },
+    Token(enrol::TokenArgs),
+    Join(enrol::JoinArgs),
 }
 
 #[derive(Serialize)]
-struct Shown {
-    name: Name,
+pub(super) struct Shown {
+    pub(super) name: Name,
     address: Address,
     key: Key,
     may: Rights,
@@ -72,6 +76,8 @@ struct List {
 pub(super) fn run(args: &Args, shell: &Shell) -> Result<()> {
     let contacts = Contacts::of(&shell.open_state()?);
     match &args.command {
+        Command::Token(args) => enrol::token(args, shell),
+        Command::Join(args) => enrol::join(args, shell),
         Command::Add { name, address, may } => add(name, address, may.as_ref(), &contacts, shell),
         Command::List => list(&contacts, shell),
         Command::Remove { name } => {
@@ -111,6 +117,6 @@ fn list(contacts: &Contacts, shell: &Shell) -> Result<()> {
     })
 }
 
-fn words(rights: &Rights) -> String {
+pub(super) fn words(rights: &Rights) -> String {
     if rights.is_empty() { "nothing".to_owned() } else { rights.to_string() }
 }

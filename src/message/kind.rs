@@ -10,6 +10,7 @@ use super::body::{
     Accounting, Answer, Delivery, Failure, Interface, InterfaceRequest, Invitation, Leave, MAX_TEXT_CHARS,
     Notification, Progress, Receipt, Registration, Report, ServiceRequest, Start, Terminate,
 };
+use super::enrol::{Enrol, Enrolled};
 use super::envelope::{Envelope, SigningKey};
 use super::strict;
 use crate::model::{Code, Error, Key, MessageId, Result, SessionId, Time};
@@ -48,7 +49,7 @@ const MEDIA_SUFFIX: &str = ".v1+json";
 
 macro_rules! bodies {
     ($($variant:ident = $word:literal, expires: $expires:literal;)+) => {
-        /// One of the messages of System A.
+        /// One of the messages.
         #[derive(Clone, Debug, PartialEq)]
         pub enum Body { $($variant(Box<$variant>)),+ }
 
@@ -102,6 +103,8 @@ bodies! {
     Leave = "leave", expires: false;
     Accounting = "accounting", expires: false;
     Receipt = "receipt", expires: false;
+    Enrol = "enrol", expires: true;
+    Enrolled = "enrolled", expires: false;
 }
 
 impl Body {
@@ -111,7 +114,11 @@ impl Body {
     /// The session that it belongs to; none before there is one.
     pub fn session(&self) -> Option<SessionId> {
         match self {
-            Body::InterfaceRequest(_) | Body::Interface(_) | Body::ServiceRequest(_) => None,
+            Body::InterfaceRequest(_)
+            | Body::Interface(_)
+            | Body::ServiceRequest(_)
+            | Body::Enrol(_)
+            | Body::Enrolled(_) => None,
             Body::Notification(body) => Some(SessionId::of_request(body.service_request)),
             Body::Registration(body) => Some(body.session),
             Body::Invitation(body) => Some(body.session),
@@ -151,7 +158,9 @@ impl Body {
             | Body::Registration(_)
             | Body::Delivery(_)
             | Body::Start(_)
-            | Body::Accounting(_) => [None; 3],
+            | Body::Accounting(_)
+            | Body::Enrol(_)
+            | Body::Enrolled(_) => [None; 3],
         };
         texts.into_iter().flatten()
     }

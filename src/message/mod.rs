@@ -3,6 +3,7 @@
 
 mod base64;
 pub mod body;
+pub mod enrol;
 pub mod envelope;
 pub mod kind;
 pub mod secret;
@@ -14,6 +15,7 @@ pub use body::{
     Notification, OnFailure, PackageRef, Person, Progress, Quorum, Receipt, Registration, Report, ReportState,
     ServiceId, ServiceRequest, ServiceWanted, Start, Terminate, Verdict,
 };
+pub use enrol::{Enrol, Enrolled};
 pub use envelope::{Envelope, SigningKey};
 pub use kind::{Body, Head, Message};
 pub use secret::{Commitment, Secret, Secrets};

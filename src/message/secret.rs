@@ -79,15 +79,21 @@ impl Secret {
     }
     /// Proves knowledge of this secret to others who know it, for one message (`key_proof`).
     pub fn prove(&self, id: MessageId) -> Digest {
-        let key = hmac::Key::new(hmac::HMAC_SHA256, &self.value);
-        to_digest(hmac::sign(&key, id.as_bytes()).as_ref())
+        self.tag(id.as_bytes())
     }
     /// # Errors
     /// `bad-proof` where the proof was made without knowing this secret.
     pub fn check_proof(&self, id: MessageId, proof: &Digest) -> Result<()> {
+        self.check_tag(id.as_bytes(), proof)
+            .map_err(|()| Error::new(Code::BadProof, "the key proof was made without the session's key"))
+    }
+    /// HMAC-SHA-256 of `bytes` under this secret.
+    pub(super) fn tag(&self, bytes: &[u8]) -> Digest {
+        to_digest(hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, &self.value), bytes).as_ref())
+    }
+    pub(super) fn check_tag(&self, bytes: &[u8], tag: &Digest) -> Result<(), ()> {
         let key = hmac::Key::new(hmac::HMAC_SHA256, &self.value);
-        hmac::verify(&key, id.as_bytes(), proof.as_bytes())
-            .map_err(|_| Error::new(Code::BadProof, "the key proof was made without the session's key"))
+        hmac::verify(&key, bytes, tag.as_bytes()).map_err(|_| ())
     }
 }
 impl fmt::Debug for Secret {

@@ -69,6 +69,11 @@ impl fmt::Display for Address {
 impl FromStr for Address {
     type Err = Error;
     fn from_str(text: &str) -> Result<Self> {
+        if text.contains(super::token::MARK) {
+            // Not quoted: there is a secret in it.
+            return Err(Error::new(Code::BadAddress, "that is a token, or holds a “#”, and is not an address")
+                .hint("a token is for `deployctl trust join`"));
+        }
         let rest = text.strip_prefix(SCHEME).ok_or_else(|| {
             Error::new(Code::BadAddress, format!("“{text}” is not an address: it does not begin with {SCHEME}"))
                 .hint("an address looks like deploy://KEY@host:port; `deployctl init` prints it")

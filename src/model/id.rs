@@ -66,6 +66,11 @@ id!(
     Nonce, "a nonce"
 );
 
+id!(
+    /// One token for enrolment.
+    TokenId, "a token's id"
+);
+
 impl SessionId {
     /// The session that a service request founds.
     pub fn of_request(id: MessageId) -> Self {

@@ -11,17 +11,19 @@ pub mod name;
 pub mod state;
 pub mod suggest;
 pub mod time;
+pub mod token;
 
 pub use address::{Address, Host};
 pub use code::Code;
 pub use digest::{Digest, Hash};
 pub use error::{Error, Result};
 pub use event::Event;
-pub use id::{MessageId, Nonce, Seed, SessionId};
+pub use id::{MessageId, Nonce, Seed, SessionId, TokenId};
 pub use key::Key;
 pub use name::{Name, OptionName, RoleName, ServiceName};
 pub use state::{ParticipantState, Party, SessionState};
 pub use time::{Span, Time};
+pub use token::{Token, TokenSecret};
 
 /// Implements `Serialize` and `Deserialize` through `Display` and `FromStr`, so that a value which arrives in a
 /// message is parsed by the same code as one that a person typed.

@@ -84,7 +84,7 @@ fn leave<K: Hash + Eq>(counts: &mut HashMap<K, usize>, who: K) {
 }
 
 /// What counts as one address: an IPv6 customer commonly has a /64 to itself.
-fn place_of(ip: IpAddr) -> IpAddr {
+pub fn place_of(ip: IpAddr) -> IpAddr {
     match ip.to_canonical() {
         IpAddr::V6(ip) => Ipv6Addr::from_bits(ip.to_bits() & !u128::from(u64::MAX)).into(),
         ip @ IpAddr::V4(_) => ip,

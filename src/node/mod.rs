@@ -25,6 +25,7 @@ mod wire;
 
 pub use client::{Client, PostAnswer};
 pub use download::{PieceRef, download};
+pub use gate::place_of;
 pub use handler::{Answer, Answering, Caller, Handler, Part, Stored};
 pub use identity::{NodeIdentity, generate, public_key_of_certificate};
 pub use server::Server;

@@ -8,6 +8,7 @@ pub mod cast;
 pub mod catalogue;
 mod desk;
 pub mod drive;
+pub mod enrol;
 pub mod forks;
 mod given;
 pub mod inbox;

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use super::enrol::Guesses;
 use crate::model::event::Sink;
 use crate::model::{Address, Event, Key, Name, Party, Result, SessionId, Time};
 use crate::node::Client;
@@ -50,6 +51,7 @@ pub struct Node {
     sending: Mutex<HashSet<(SessionId, Party, Key)>>,
     /// What was replayed of sessions' logs, up to which head.
     pub(super) replays: Mutex<HashMap<(SessionId, Party), UpTo>>,
+    pub(super) guesses: Guesses,
     /// Supervisors that were started and have not taken their locks yet.
     expected: Mutex<HashMap<(SessionId, Party), Time>>,
 }
@@ -97,6 +99,7 @@ impl Node {
             inherited: setting.inherited,
             back_off: Mutex::default(),
             sending: Mutex::default(),
+            guesses: Guesses::default(),
             expected: Mutex::default(),
             replays: Mutex::default(),
             state,

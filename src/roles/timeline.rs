@@ -227,7 +227,7 @@ fn says(body: &Body) -> String {
             let names: Vec<_> = request.peers.iter().map(|peer| peer.name.to_string()).collect();
             format!("{} with {}", request.service.name, names.join(", "))
         }
-        Body::Notification(_) | Body::Start(_) => String::new(),
+        Body::Notification(_) | Body::Start(_) | Body::Enrol(_) | Body::Enrolled(_) => String::new(),
         Body::Registration(registration) => format!("{} to be invited", registration.invited.len()),
         Body::Invitation(invitation) => format!("as {}, what {} signed", invitation.role, invitation.initiator.name),
         Body::Answer(answer) => {

@@ -7,6 +7,7 @@ use super::lock::Lock;
 use super::rights::Rights;
 use super::state::StateDir;
 use super::{document, file};
+use crate::model::name::NAME_CHARS;
 use crate::model::suggest::nearest;
 use crate::model::{Address, Code, Error, Key, Name, Result, Span, Time};
 
@@ -60,31 +61,68 @@ impl Contacts {
     pub fn add(&self, name: &Name, address: &Address, may: &Rights, now: Time) -> Result<Added> {
         file::create_dir_private(&self.state.contacts())?;
         let _lock = self.lock()?;
-        let mut before = None;
-        for known in self.list()? {
-            if known.name == *name && known.address.key != address.key {
-                let message = format!("the contact {name} is another node ({})", known.address.key.short());
-                return Err(Error::new(Code::WrongState, message)
-                    .hint(format!("choose another name, or run `deployctl trust remove {name}` first")));
-            }
-            if known.name != *name && known.address.key == address.key {
-                let message = format!("that node is a contact already, under the name {}", known.name);
-                return Err(Error::new(Code::WrongState, message)
-                    .hint(format!("use that name, or run `deployctl trust remove {}` first", known.name)));
-            }
-            if known.name == *name {
-                before = Some(known);
-            }
-        }
+        let before = self.free_or_same(name, &address.key)?;
         let done = match &before {
             Some(known) if known.address == *address && known.may == *may => return Ok(Added::Unchanged),
             Some(_) => Added::Changed,
             None => Added::New,
         };
         let since = before.map_or(now, |known| known.since);
-        let entry = Entry { address: address.clone(), may: may.clone(), since };
-        document::write_toml(&self.state.contact(name), &entry, file::PRIVATE)?;
+        self.write(&Contact { name: name.clone(), address: address.clone(), may: may.clone(), since })?;
         Ok(done)
+    }
+
+    /// Takes a node as a contact whose name nobody chose: one that is a contact already keeps its name and gets the
+    /// rights beside those that it has; else it gets the name that it gave itself, with the first free number from 2 on
+    /// where that is another's.
+    ///
+    /// # Errors
+    /// `io`, `locked`.
+    pub fn enrol(&self, wanted: &Name, address: &Address, may: &Rights, now: Time) -> Result<Contact> {
+        file::create_dir_private(&self.state.contacts())?;
+        let _lock = self.lock()?;
+        let all = self.list()?;
+        let known = all.iter().find(|contact| contact.address.key == address.key);
+        let contact = match known {
+            Some(known) => {
+                let host = address.host.clone().or_else(|| known.address.host.clone());
+                let address = Address { key: address.key, host };
+                Contact { address, may: known.may.iter().chain(may.iter()).collect(), ..known.clone() }
+            }
+            None => {
+                let name = free_name(wanted, &all);
+                Contact { name, address: address.clone(), may: may.clone(), since: now }
+            }
+        };
+        if known != Some(&contact) {
+            self.write(&contact)?;
+        }
+        Ok(contact)
+    }
+
+    /// The contact that has both this name and this key; `None` where both are free.
+    ///
+    /// # Errors
+    /// `wrong-state` if the name is another key's, or the key has another name.
+    pub fn free_or_same(&self, name: &Name, key: &Key) -> Result<Option<Contact>> {
+        let mut same = None;
+        for known in self.list()? {
+            match (known.name == *name, known.address.key == *key) {
+                (true, true) => same = Some(known),
+                (false, false) => {}
+                (true, false) => {
+                    let message = format!("the contact {name} is another node ({})", known.address.key.short());
+                    return Err(Error::new(Code::WrongState, message)
+                        .hint(format!("choose another name, or run `deployctl trust remove {name}` first")));
+                }
+                (false, true) => {
+                    let message = format!("that node is a contact already, under the name {}", known.name);
+                    return Err(Error::new(Code::WrongState, message)
+                        .hint(format!("use that name, or run `deployctl trust remove {}` first", known.name)));
+                }
+            }
+        }
+        Ok(same)
     }
 
     /// All contacts, by name.
@@ -100,6 +138,8 @@ impl Contacts {
             // One that was removed in between is not listed.
             contacts.extend(self.read(&name)?);
         }
+        // The files' order differs from the names': `ada-2.toml` comes before `ada.toml`.
+        contacts.sort_by(|a, b| a.name.cmp(&b.name));
         Ok(contacts)
     }
 
@@ -153,9 +193,26 @@ impl Contacts {
         }))
     }
 
+    fn write(&self, contact: &Contact) -> Result<()> {
+        let entry = Entry { address: contact.address.clone(), may: contact.may.clone(), since: contact.since };
+        document::write_toml(&self.state.contact(&contact.name), &entry, file::PRIVATE)
+    }
+
     fn lock(&self) -> Result<Lock> {
         Lock::acquire(&self.state.lock("contacts"), "the contacts", WAIT)
     }
+}
+
+/// `wanted`, else `wanted-2`, `wanted-3` and so on, shortened where it grows too long.
+fn free_name(wanted: &Name, taken: &[Contact]) -> Name {
+    let numbered = (2u32..).filter_map(|number| {
+        let end = format!("-{number}");
+        let kept = wanted.len().min(NAME_CHARS - end.len());
+        format!("{}{end}", &wanted[..kept]).parse::<Name>().ok()
+    });
+    let is_free = |name: &Name| taken.iter().all(|contact| contact.name != *name);
+    let mut names = std::iter::once(wanted.clone()).chain(numbered);
+    names.find(is_free).unwrap_or_else(|| wanted.clone())
 }
 
 #[cfg(test)]

@@ -19,6 +19,7 @@ pub mod scratch;
 pub mod secrets;
 pub mod seen;
 pub mod state;
+pub mod tokens;
 pub mod tree;
 
 pub use audit::Audit;

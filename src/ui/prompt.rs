@@ -58,6 +58,15 @@ impl Ui {
             _ => Err(format!("please answer with a number from 1 to {last}")),
         })
     }
+    /// The next line of what is piped in, without blanks around it: for what must not stand on a command line.
+    ///
+    /// # Errors
+    /// `usage` where nothing comes.
+    pub fn read_piped(&self, what: &str) -> Result<String> {
+        let line = self.0.streams.read_line().map_err(|why| Error::new(Code::Io, format!("reading {what}: {why}")))?;
+        let line = line.map(|line| line.trim().to_owned()).filter(|line| !line.is_empty());
+        line.ok_or_else(|| Error::new(Code::Usage, format!("reading {what} from stdin: nothing came")))
+    }
     fn ask<T>(
         &self,
         question: &str,

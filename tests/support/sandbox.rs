@@ -123,6 +123,16 @@ impl Sandbox {
     pub fn run(&self, node: &str, args: &[&str]) -> Output {
         self.begin(node, args).finish()
     }
+    /// Runs a command whose output is JSON, with a text on stdin.
+    pub fn run_piped(&self, node: &str, args: &[&str], text: &str) -> Output {
+        let input = self.path().join("input");
+        fs::write(&input, text).expect("a file for stdin");
+        let mut command = self.command(node, &[&["--format", "json"], args].concat());
+        let output = command.stdin(File::open(&input).expect("the file")).output().expect("the program runs");
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        let code = output.status.code().unwrap_or(-1);
+        Output { command: args.join(" "), code, stdout: text(&output.stdout), stderr: text(&output.stderr) }
+    }
     /// Runs a command as a person would, without a terminal.
     pub fn human(&self, node: &str, args: &[&str]) -> Output {
         self.begin_as_is(node, args).finish()

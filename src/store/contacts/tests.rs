@@ -81,3 +81,25 @@ fn a_damaged_contact_is_set_aside_and_the_others_go_on() {
         assert_eq!(contacts.by_key(&address(2).key).unwrap().unwrap().name.to_string(), "bob");
     }
 }
+
+#[test]
+fn who_enrols_gets_the_name_it_wants_or_the_next_free_one_and_keeps_what_it_had() {
+    let (_folder, contacts) = contacts();
+    let now = Time::from_unix_ms(NOW);
+    let enrol = |name: &str, n: u8, may: &str| {
+        let contact = contacts.enrol(&name.parse().unwrap(), &address(n), &may.parse().unwrap(), now).unwrap();
+        assert_eq!(contacts.by_name(&contact.name).unwrap(), contact);
+        (contact.name.to_string(), contact.may.to_string())
+    };
+    let told = |name: &str, may: &str| (name.to_owned(), may.to_owned());
+    assert_eq!(enrol("ada", 1, "request"), told("ada", "request"));
+    assert_eq!(enrol("ada", 2, ""), told("ada-2", ""));
+    assert_eq!(enrol("ada", 3, ""), told("ada-3", ""));
+    assert_eq!(enrol("bob", 1, "invite"), told("ada", "request,invite"));
+    let long = "a".repeat(63);
+    assert_eq!(enrol(&long, 4, "").0, long);
+    assert_eq!(enrol(&long, 5, "").0, format!("{}-2", "a".repeat(61)));
+    // An address without a place does not take the known one away.
+    let nowhere = Address { host: None, ..address(1) };
+    assert_eq!(contacts.enrol(&"x".parse().unwrap(), &nowhere, &Rights::default(), now).unwrap().address, address(1));
+}
