@@ -43,6 +43,14 @@ enum Blow {
         peer: usize,
         accept: bool,
     },
+    Add {
+        peer: usize,
+    },
+    Withdraw {
+        by: usize,
+        peer: usize,
+    },
+    CloseAnswers,
 }
 
 #[derive(Clone, Debug)]
@@ -65,7 +73,10 @@ fn blow() -> impl Strategy<Value = Blow> {
         1 => node.clone().prop_map(|node| Blow::Stop { node }),
         1 => Just(Blow::Account),
         1 => Just(Blow::GiveTheWord),
-        1 => (node, any::<bool>()).prop_map(|(peer, accept)| Blow::Answer { peer, accept }),
+        1 => (node.clone(), any::<bool>()).prop_map(|(peer, accept)| Blow::Answer { peer, accept }),
+        2 => node.clone().prop_map(|peer| Blow::Add { peer }),
+        1 => (0..2usize, node).prop_map(|(by, peer)| Blow::Withdraw { by, peer }),
+        1 => Just(Blow::CloseAnswers),
     ]
 }
 
@@ -73,9 +84,10 @@ fn play() -> impl Strategy<Value = Play> {
     let quorum = prop_oneof![Just(Quorum::All), Just(Quorum::Any), Just(Quorum::Count(1))];
     let on_failure = prop_oneof![Just(OnFailure::Abort), Just(OnFailure::Continue)];
     let hold = prop_oneof![4 => Just(false), 1 => Just(true)];
-    (1..4usize, quorum, on_failure, hold, 0..2u32, any::<bool>()).prop_map(
-        |(peers, quorum, on_failure, hold, guests, runs)| Play {
-            peers,
+    (1..4usize, 0..2usize, quorum, on_failure, hold, 0..2u32, any::<bool>()).prop_map(
+        |(peers, later, quorum, on_failure, hold, guests, runs)| Play {
+            peers: peers + later,
+            later,
             quorum,
             on_failure,
             hold,
@@ -115,7 +127,7 @@ fn plan() -> impl Strategy<Value = Plan> {
     let weather = (0..40u64, 0..30u64, delay).prop_map(|(loss, double, delay)| Weather { loss, double, delay });
     let gap = prop_oneof![4 => 0..20u64, 2 => 0..300u64, 1 => 0..4000u64];
     let blows = prop::collection::vec((gap, blow()), 0..14);
-    (any::<u64>(), weather, play(), prop::collection::vec(script(), 5), blows)
+    (any::<u64>(), weather, play(), prop::collection::vec(script(), 6), blows)
         .prop_map(|(dice, weather, play, scripts, blows)| Plan { dice, weather, play, scripts, blows })
 }
 
@@ -152,6 +164,15 @@ fn perform(plan: &Plan) -> (Theatre, u64) {
                 if theatre.nodes[peer].machine().is_some() {
                     theatre.answer(peer, if *accept { Verdict::Accept } else { Verdict::Decline }).ok();
                 }
+            }
+            Blow::Add { peer } if theatre.nodes[INITIATOR].machine().is_some() => {
+                theatre.add(PEER + peer % (count - PEER), "guest").ok();
+            }
+            Blow::Withdraw { by, peer } if theatre.nodes[*by].machine().is_some() => {
+                theatre.withdraw(*by, PEER + peer % (count - PEER)).ok();
+            }
+            Blow::CloseAnswers if theatre.nodes[INITIATOR].machine().is_some() => {
+                theatre.decide(INITIATOR, Decision::CloseAnswers).ok();
             }
             _ => {}
         }
@@ -219,6 +240,7 @@ fn assert_safe(theatre: &Theatre) {
                 accepted.push(request.initiator.address.key);
             }
             (Body::Answer(answer), false) if answer.answer == Verdict::Accept => accepted.push(message.head.from),
+            (Body::Withdraw(withdraw), true) => accepted.retain(|key| *key != withdraw.peer),
             (Body::Invitation(_), true) => assert!(registered, "an invitation before the request was in the log"),
             (Body::Delivery(_), true) => assert!(accepted.contains(&message.head.to), "delivered, never accepted"),
             _ => {}

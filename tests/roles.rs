@@ -149,6 +149,163 @@ fn a10_a_second_answer_is_refused() {
 }
 
 #[test]
+fn a8_a_peer_is_added_before_the_roster_is_fixed() {
+    let mut theatre = Theatre::new(Play { peers: 3, later: 1, ..Play::default() });
+    theatre.nodes[SECOND_PEER].script.answer = Some((Verdict::Accept, Span::from_secs(600)));
+    theatre.run_for(MINUTE);
+    theatre.add(SECOND_PEER + 1, "guest").unwrap();
+    theatre.run_for(MINUTE);
+    assert_eq!(states_at(&theatre, INITIATOR)[3], ParticipantState::Accepted);
+    assert_eq!(theatre.add(SECOND_PEER + 1, "guest").unwrap_err().code, Code::BadInput);
+    theatre.run_for(HOUR);
+    assert_eq!(theatre.states(), vec![Running; 5]);
+    let refused = theatre.add(SECOND_PEER, "guest").unwrap_err();
+    assert_eq!(refused.code, Code::TooLate);
+    theatre.stop(INITIATOR, "done").unwrap();
+    theatre.run_for(HOUR);
+    assert_clean(&theatre);
+}
+
+#[test]
+fn a8_a_peer_that_is_added_too_late_is_not_invited_and_forgotten_again() {
+    let mut theatre = Theatre::new(Play { peers: 3, later: 1, ..Play::default() });
+    theatre.run_for(Span::from_secs(25));
+    theatre.cut_off.push(INITIATOR);
+    theatre.add(SECOND_PEER + 1, "guest").unwrap();
+    theatre.run_for(MINUTE);
+    assert_eq!(states_at(&theatre, INITIATOR).len(), 4);
+    theatre.cut_off.clear();
+    theatre.run_for(HOUR);
+    assert_eq!(theatre.states(), vec![Running; 4]);
+    assert_eq!(states_at(&theatre, INITIATOR), vec![ParticipantState::Confirmed; 3]);
+    assert!(sent(&theatre.nodes[PROVIDER], "invitation").len() == 2);
+}
+
+#[test]
+fn a8_added_peers_are_checked_like_those_of_the_request() {
+    let mut theatre = Theatre::new(Play { peers: 3, later: 1, referees: Some((1, 1)), ..Play::default() });
+    theatre.nodes[SECOND_PEER].script.answer = None;
+    theatre.run_for(MINUTE);
+    for (role, why) in [("referee", "takes at most 1"), ("host", "not a role for a peer"), ("cook", "there is guest")] {
+        theatre.add(SECOND_PEER + 1, role).unwrap();
+        theatre.run_for(MINUTE);
+        assert_eq!(states_at(&theatre, INITIATOR).len(), 3, "{role} is refused and forgotten");
+        let log = &theatre.nodes[INITIATOR].log;
+        let refused =
+            log.iter().any(|(_, _, body)| body["error"]["message"].as_str().is_some_and(|one| one.contains(why)));
+        assert!(refused, "refused as {why}");
+    }
+    theatre.add(SECOND_PEER + 1, "guest").unwrap();
+    theatre.answer(SECOND_PEER, Verdict::Accept).unwrap();
+    theatre.run_for(HOUR);
+    assert_eq!(theatre.states(), vec![Running; 5]);
+}
+
+#[test]
+fn a6_each_role_for_peers_has_a_least_and_a_most() {
+    let play = Play { referees: Some((1, 1)), quorum: Quorum::Any, ..Play::default() };
+    let theatre = running(play.clone());
+    let roles = theatre.nodes[PROVIDER].summary().participants;
+    assert_eq!(roles.iter().map(|one| one.role.to_string()).collect::<Vec<_>>(), ["host", "referee", "guest"]);
+    for (number, lacks) in [(PEER, "referee"), (SECOND_PEER, "guest")] {
+        let mut theatre = Theatre::new(play.clone());
+        theatre.nodes[number].script.answer = Some((Verdict::Decline, MINUTE));
+        theatre.run_for(HOUR);
+        assert_eq!(theatre.state(INITIATOR), QuorumMissed);
+        assert_eq!(theatre.reason(PROVIDER), format!("the role {lacks} needs at least 1, 0 can be had"));
+        assert_clean(&theatre);
+    }
+}
+
+#[test]
+fn a8_the_initiator_closes_the_answers() {
+    let mut theatre = Theatre::new(Play { peers: 3, quorum: Quorum::Any, ..Play::default() });
+    theatre.nodes[SECOND_PEER].script.answer = None;
+    theatre.nodes[SECOND_PEER + 1].script.answer = None;
+    theatre.run_for(MINUTE);
+    assert_eq!(theatre.state(PROVIDER), SessionState::Inviting);
+    theatre.cut_off.push(SECOND_PEER + 1);
+    theatre.decide(INITIATOR, Decision::CloseAnswers).unwrap();
+    theatre.run_for(MINUTE);
+    assert_eq!(theatre.states(), [Running, Running, Running, Withdrawn, SessionState::Inviting]);
+    assert_eq!(theatre.reason(SECOND_PEER), "no more answers are waited for");
+    for node in [INITIATOR, PROVIDER] {
+        assert_eq!(states_at(&theatre, node)[2..], [ParticipantState::Withdrawn; 2]);
+    }
+    assert_eq!(theatre.decide(INITIATOR, Decision::CloseAnswers).unwrap_err().code, Code::TooLate);
+    // Whoever has not heard of it yet accepts in vain.
+    theatre.answer(SECOND_PEER + 1, Verdict::Accept).unwrap();
+    theatre.cut_off.clear();
+    theatre.run_for(HOUR);
+    assert_eq!(theatre.states()[2..], [Running, Withdrawn, Withdrawn]);
+    theatre.stop(INITIATOR, "done").unwrap();
+    theatre.run_for(HOUR);
+    assert_clean(&theatre);
+}
+
+#[test]
+fn a8_closing_the_answers_misses_a_quorum_that_is_not_there() {
+    for quorum in [Quorum::All, Quorum::Count(2)] {
+        let mut theatre = Theatre::new(Play { quorum, ..Play::default() });
+        theatre.nodes[SECOND_PEER].script.answer = None;
+        theatre.run_for(MINUTE);
+        theatre.decide(INITIATOR, Decision::CloseAnswers).unwrap();
+        theatre.run_for(HOUR);
+        assert_eq!(theatre.states(), [QuorumMissed, QuorumMissed, QuorumMissed, Withdrawn]);
+        assert!(theatre.reason(INITIATOR).starts_with("2 of 2 peers are required"), "{}", theatre.reason(INITIATOR));
+        assert_clean(&theatre);
+    }
+}
+
+#[test]
+fn a8_an_invitation_is_taken_back_answered_or_not() {
+    for by in [INITIATOR, PROVIDER] {
+        let mut theatre = Theatre::new(Play { peers: 4, ..Play::default() });
+        for peer in [SECOND_PEER, SECOND_PEER + 1] {
+            theatre.nodes[peer].script.answer = None;
+        }
+        theatre.nodes[SECOND_PEER + 2].script.answer = Some((Verdict::Accept, Span::from_secs(1200)));
+        theatre.run_for(MINUTE);
+        theatre.cut_off.push(SECOND_PEER + 1);
+        for peer in [PEER, SECOND_PEER, SECOND_PEER + 1] {
+            theatre.withdraw(by, peer).unwrap();
+        }
+        theatre.run_for(MINUTE);
+        assert_eq!(theatre.states()[2..4], [Withdrawn, Withdrawn]);
+        assert_eq!(states_at(&theatre, PEER), [ParticipantState::Withdrawn]);
+        for node in [INITIATOR, PROVIDER] {
+            assert_eq!(states_at(&theatre, node)[1..4], [ParticipantState::Withdrawn; 3]);
+            assert_eq!(theatre.nodes[node].summary().participants[1].reason.as_deref(), Some("we are full"));
+        }
+        assert_eq!(theatre.withdraw(by, PEER).unwrap_err().code, Code::AlreadyAnswered);
+        for peer in [PEER, SECOND_PEER] {
+            assert_eq!(theatre.answer(peer, Verdict::Accept).unwrap_err().code, Code::Withdrawn);
+        }
+        // It has not heard of it, and its answer is refused.
+        theatre.answer(SECOND_PEER + 1, Verdict::Accept).unwrap();
+        theatre.cut_off.clear();
+        theatre.run_for(HOUR);
+        assert_eq!(theatre.states(), [Running, Running, Withdrawn, Withdrawn, Withdrawn, Running]);
+        assert!(theatre.reason(SECOND_PEER + 1).contains("we are full"), "{}", theatre.reason(SECOND_PEER + 1));
+        assert_eq!(theatre.withdraw(by, SECOND_PEER + 2).unwrap_err().code, Code::TooLate);
+        theatre.stop(INITIATOR, "done").unwrap();
+        theatre.run_for(HOUR);
+        assert_clean(&theatre);
+    }
+}
+
+#[test]
+fn a8_taking_back_too_many_misses_the_quorum() {
+    let mut theatre = Theatre::new(Play { quorum: Quorum::Count(2), ..Play::default() });
+    theatre.nodes[SECOND_PEER].script.answer = None;
+    theatre.run_for(MINUTE);
+    theatre.withdraw(PROVIDER, SECOND_PEER).unwrap();
+    theatre.run_for(HOUR);
+    assert_eq!(theatre.states(), [QuorumMissed, QuorumMissed, QuorumMissed, Withdrawn]);
+    assert_clean(&theatre);
+}
+
+#[test]
 fn a11_a_failing_build_is_reported_to_everyone_with_the_tail() {
     let mut theatre = Theatre::new(Play::default());
     theatre.nodes[PROVIDER].script.build_fails = true;

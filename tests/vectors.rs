@@ -56,7 +56,7 @@ fn pretty(bytes: &[u8]) -> Vec<u8> {
 fn every_good_message_reads_and_is_sealed_to_the_same_bytes() {
     let cast = Cast::new();
     let good = cast.good();
-    assert_eq!(good.len(), 15, "one of each type");
+    assert_eq!(good.len(), 18, "one of each type");
     for message in good {
         let signer = cast.signer(&message);
         let me = cast.keys.iter().find(|key| key.key() == message.head.to).unwrap();

@@ -4,18 +4,16 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+use super::consent::Consent;
 use super::shell::{self, Shell, WILL_BE_SENT};
 use super::status;
-use crate::message::{Invitation, Verdict};
+use crate::message::Verdict;
 use crate::model::{Code, Error, MessageId, Party, Result, SessionId, Time};
 use crate::roles::Node;
 use crate::roles::invitations::Acquaintance;
 use crate::roles::poll::Cursor;
-use crate::service::consent::terms_text;
-use crate::service::platform::Platform;
-use crate::service::template::{Context, preview_permissions, preview_run};
 use crate::session::input::DecidedBy;
-use crate::session::{Machine, Peer};
+use crate::session::{Machine, Peer, Summary};
 use crate::ui::escape::escape_line;
 use crate::ui::table::table;
 use crate::ui::time::relative;
@@ -70,6 +68,15 @@ struct List {
     invitations: Vec<Listed>,
 }
 
+/// A session, with what was agreed to.
+#[derive(Serialize)]
+struct Answered<'a> {
+    #[serde(flatten)]
+    summary: &'a Summary,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    consent: Option<Consent>,
+}
+
 pub(super) fn run(args: &Args, shell: &Shell) -> Result<()> {
     let node = shell.node()?;
     shell.run(async {
@@ -107,7 +114,7 @@ pub(super) fn invitations(node: &Node) -> Result<Vec<(Listed, bool)>> {
     Ok(all)
 }
 
-fn listed(peer: &Peer, acquaintance: &Acquaintance, summary: &crate::session::Summary) -> Listed {
+fn listed(peer: &Peer, acquaintance: &Acquaintance, summary: &Summary) -> Listed {
     let invitation = &peer.invitation;
     Listed {
         invitation: peer.invitation_id,
@@ -192,7 +199,7 @@ fn only_open(all: &[(Listed, bool)], shell: &Shell) -> Result<SessionId> {
 
 /// Shows what a yes means, and asks for it (A9). Strangers need a person's yes, too.
 fn consent(node: &Node, peer: &Peer, acquaintance: &Acquaintance, shell: &Shell) -> Result<()> {
-    for line in screen(node, peer, acquaintance)? {
+    for line in Consent::to(node, peer, acquaintance)?.lines(shell.system.now()) {
         shell.ui.note(&line);
     }
     if shell.ui.confirm("Accept, install and run this?", "--yes")? {
@@ -200,59 +207,6 @@ fn consent(node: &Node, peer: &Peer, acquaintance: &Acquaintance, shell: &Shell)
     }
     Err(Error::new(Code::PromptNeeded, "not accepted: the answer was no; the invitation stays open")
         .hint("to decline it: deployctl accept ID --decline"))
-}
-
-/// The consent screen.
-fn screen(node: &Node, peer: &Peer, acquaintance: &Acquaintance) -> Result<Vec<String>> {
-    let invitation = &peer.invitation;
-    let mut lines = vec![escape_line(&invitation.about).into_owned()];
-    if let Some(text) = note_of(invitation).filter(|text| !text.is_empty()) {
-        lines.push(format!("  “{}”", escape_line(&text)));
-    }
-    let now = node.system.now();
-    let who = |contact: &Option<crate::store::contacts::Contact>, key: crate::model::Key| match contact {
-        Some(contact) => {
-            format!("{}, known here since {} ({})", contact.name, contact.since, relative(contact.since, now))
-        }
-        None => format!("UNKNOWN here, key {key}"),
-    };
-    lines.push(format!(
-        "  Initiator: {} — {}",
-        invitation.initiator.name,
-        who(&acquaintance.initiator, invitation.initiator.address.key)
-    ));
-    lines.push(format!("  Provider:  {}", who(&acquaintance.provider, peer.provider.key)));
-    let here = Platform::here();
-    let context = Context {
-        options: &invitation.options,
-        session: invitation.session,
-        role: &invitation.role,
-        platform: &here,
-        service_name: &invitation.service.name,
-        service_version: &invitation.service.version,
-        roster: None,
-    };
-    let mut terms = invitation.interface.clone();
-    terms.permissions = preview_permissions(&terms.permissions, &context)?;
-    terms.run = terms.run.as_ref().map(|run| preview_run(run, &context)).transpose()?;
-    lines.extend(terms_text(&terms).iter().map(|line| format!("  {}", escape_line(line))));
-    for (name, value) in invitation.options.iter() {
-        lines.push(format!("  option {name} = {}", escape_line(&value.to_string())));
-    }
-    lines.push(format!(
-        "  It ends by itself at {}. To undo: deployctl stop {}",
-        invitation.ends_at,
-        invitation.session.short()
-    ));
-    Ok(lines)
-}
-
-fn note_of(invitation: &Invitation) -> Option<String> {
-    let message = crate::message::Verified::from_own_log(invitation.notification.clone()).ok()?;
-    match &message.body {
-        crate::message::Body::Notification(notification) => Some(notification.text.clone()),
-        _ => None,
-    }
 }
 
 async fn answer(
@@ -274,10 +228,12 @@ async fn answer(
         }
         other => other?,
     }
+    let (_, acquaintance) = node.invitation(session)?;
+    let consent = (verdict == Verdict::Accept).then(|| Consent::to(node, peer, &acquaintance)).transpose()?;
     let summary = node.projection(session, Party::Peer)?.summary;
     shell.ui.note(&format!("{word} {} as {}", summary.service, peer.invitation.role));
     if verdict == Verdict::Accept && crate::roles::serve::running(&node.state)?.is_none() {
         shell.ui.note(&format!("next: deployctl install {}", session.short()));
     }
-    shell.ui.data(&summary, || status::describe(&summary, shell.system.now()))
+    shell.ui.data(&Answered { summary: &summary, consent }, || status::describe(&summary, shell.system.now()))
 }

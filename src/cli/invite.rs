@@ -1,33 +1,53 @@
 //! `deployctl invite`
 
+mod change;
+
 use clap::Subcommand;
 use serde::Serialize;
 
-use super::shell::Shell;
+use super::consent::Consent;
+use super::request::Peer;
+use super::shell::{self, Shell};
 use crate::model::{Code, Error, MessageId, Party, Result, SessionId};
 use crate::roles::Node;
 use crate::session::Machine;
 use crate::session::record::id_of;
 use crate::ui::table::table;
 
-/// Look at the invitations of a session
+/// Look at the invitations of a session, and change them
 ///
 /// Shows who is invited and what they answered. The provider's `serve` sends the invitations by itself, again
-/// and again until they arrive or expire.
+/// and again until they arrive or expire. Until all have answered, or the time for it is up, the Initiator may invite
+/// one more, and it or the provider may take an invitation back.
 #[derive(clap::Args)]
 #[command(
     args_conflicts_with_subcommands = true,
     after_long_help = "Examples:
-  deployctl invite                the invitations of all sessions
-  deployctl invite 7k3q           of one session
+  deployctl invite                          the invitations of all sessions
+  deployctl invite 7k3q                     of one session
+  deployctl invite 7k3q --peer cleo=guest   the Initiator invites one more
+  deployctl invite 7k3q --close             the Initiator waits for no more answers
   deployctl invite show 4m2p
-  deployctl invite resend 4m2p    now, instead of after the pause"
+  deployctl invite resend 4m2p              now, instead of after the pause
+  deployctl invite withdraw 4m2p            the provider takes it back
+  deployctl invite withdraw 7k3q --peer ben the Initiator does, through the provider
+
+To undo `--peer`: deployctl invite withdraw SESSION --peer NAME. A withdrawn invitation cannot be made again."
 )]
 pub(super) struct Args {
     #[command(subcommand)]
     command: Option<Command>,
     /// A session; without, all
     session: Option<String>,
+    /// Invite this contact of yours, too, before the answers are in (Initiator)
+    #[arg(long = "peer", value_name = "CONTACT[=ROLE]", requires = "session")]
+    peers: Vec<Peer>,
+    /// A line to those
+    #[arg(long, value_name = "TEXT", value_parser = shell::text, requires = "peers")]
+    note: Option<String>,
+    /// Wait for no more answers: who has not answered is withdrawn (Initiator)
+    #[arg(long, requires = "session", conflicts_with = "peers")]
+    close: bool,
 }
 
 #[derive(Subcommand)]
@@ -37,15 +57,28 @@ enum Command {
         /// A session; without, all
         session: Option<String>,
     },
-    /// Show one invitation
+    /// Show one invitation; where you are invited, with all that a yes means
     Show { invitation: String },
     /// Send an invitation that has not arrived yet now (provider)
     Resend { invitation: String },
+    /// Take an invitation back before the answers are in (provider, or the Initiator through it)
+    Withdraw {
+        /// The invitation (provider); or its session, with --peer
+        invitation: String,
+        /// Whose invitation, by the name that the Initiator gave
+        #[arg(long, value_name = "NAME")]
+        peer: Option<String>,
+        /// Why, for the peer to read
+        #[arg(long, value_name = "TEXT", value_parser = shell::text, default_value = "the invitation was taken back")]
+        reason: String,
+    },
 }
 
 #[derive(Clone, Serialize)]
 struct Row {
-    invitation: MessageId,
+    /// Absent at the Initiator, who does not get to know it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    invitation: Option<MessageId>,
     session: SessionId,
     party: Party,
     service: String,
@@ -68,14 +101,40 @@ struct List {
 pub(super) fn run(args: &Args, shell: &Shell) -> Result<()> {
     let node = shell.node()?;
     match &args.command {
-        Some(Command::Show { invitation }) => {
-            let row = find(&rows(&node, None)?, invitation)?;
-            shell.ui.data(&row, || describe(&row))
-        }
+        Some(Command::Show { invitation }) => show(&node, &find(&rows(&node, None)?, invitation)?, shell),
         Some(Command::Resend { invitation }) => resend(&node, invitation, shell),
+        Some(Command::Withdraw { invitation, peer, reason }) => {
+            let row = change::meant(&node, invitation, peer.as_deref())?;
+            shell.run(change::withdraw(&node, &row, reason, shell))
+        }
         Some(Command::List { session }) => list(&node, session.as_deref(), shell),
-        None => list(&node, args.session.as_deref(), shell),
+        None => match &args.session {
+            Some(session) if !args.peers.is_empty() => shell.run(change::add(&node, session, args, shell)),
+            Some(session) if args.close => shell.run(change::close(&node, session, shell)),
+            session => list(&node, session.as_deref(), shell),
+        },
     }
+}
+
+/// With what a yes means, where it is an invitation to this node.
+#[derive(Serialize)]
+struct Shown<'a> {
+    #[serde(flatten)]
+    row: &'a Row,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    consent: Option<Consent>,
+}
+
+fn show(node: &Node, row: &Row, shell: &Shell) -> Result<()> {
+    let consent = match row.party {
+        Party::Peer => {
+            let (peer, acquaintance) = node.invitation(row.session)?;
+            Some(Consent::to(node, &peer, &acquaintance)?)
+        }
+        Party::Initiator | Party::Provider => None,
+    };
+    let lines = consent.as_ref().map(|consent| consent.lines(shell.system.now())).unwrap_or_default();
+    shell.ui.data(&Shown { row, consent }, || [vec![describe(row)], lines].concat().join("\n"))
 }
 
 fn list(node: &Node, session: Option<&str>, shell: &Shell) -> Result<()> {
@@ -86,7 +145,7 @@ fn list(node: &Node, session: Option<&str>, shell: &Shell) -> Result<()> {
     shell.ui.data(&list, || {
         let row = |one: &Row| {
             vec![
-                one.invitation.short(),
+                one.invitation.as_ref().map(MessageId::short).unwrap_or_default(),
                 one.session.short(),
                 one.service.clone(),
                 one.name.clone(),
@@ -116,7 +175,7 @@ fn describe(row: &Row) -> String {
     let reason = row.reason.as_ref().map(|reason| format!("\nreason      {reason}")).unwrap_or_default();
     format!(
         "invitation  {}\nsession     {}\nservice     {}\npeer        {} ({})\nrole        {}\nstate       {} {}{reason}",
-        row.invitation,
+        row.invitation.map_or_else(|| "known to the provider".to_owned(), |id| id.to_string()),
         row.session,
         row.service,
         row.name,
@@ -127,7 +186,7 @@ fn describe(row: &Row) -> String {
     )
 }
 
-/// The provider knows the invitations that it sent, a peer its own.
+/// The provider knows the invitations that it sent, a peer its own; the Initiator knows whom it named.
 fn rows(node: &Node, session: Option<&str>) -> Result<Vec<Row>> {
     let parts = match session {
         Some(prefix) => node.parts_of(prefix)?.1,
@@ -154,20 +213,22 @@ fn rows(node: &Node, session: Option<&str>) -> Result<Vec<Row>> {
                 for (who, participant) in summary.participants.iter().zip(&provider.participants) {
                     let Some(invitation) = participant.invitation_id() else { continue };
                     let waiting = replayed.outbox.iter().any(|sent| id_of(sent) == Some(invitation));
-                    rows.push(row(invitation, who, Some(!waiting)));
+                    rows.push(row(Some(invitation), who, Some(!waiting)));
                 }
             }
             Machine::Peer(peer) => {
-                rows.extend(summary.participants.iter().map(|who| row(peer.invitation_id, who, None)));
+                rows.extend(summary.participants.iter().map(|who| row(Some(peer.invitation_id), who, None)));
             }
-            Machine::Initiator(_) => {}
+            // The first one is the Initiator itself.
+            Machine::Initiator(_) => rows.extend(summary.participants.iter().skip(1).map(|who| row(None, who, None))),
         }
     }
     Ok(rows)
 }
 
 fn find(rows: &[Row], prefix: &str) -> Result<Row> {
-    let matching: Vec<_> = rows.iter().filter(|row| row.invitation.to_string().starts_with(prefix)).collect();
+    let matching: Vec<_> =
+        rows.iter().filter(|row| row.invitation.is_some_and(|id| id.to_string().starts_with(prefix))).collect();
     match matching.as_slice() {
         [one] => Ok((*one).clone()),
         [] => Err(Error::new(Code::NotFound, format!("there is no invitation {prefix} here"))

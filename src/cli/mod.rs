@@ -4,6 +4,7 @@ mod accept;
 mod account;
 mod build;
 mod confine;
+mod consent;
 mod csv;
 mod demo;
 mod enrol;

@@ -117,7 +117,7 @@ impl FromStr for Service {
 }
 
 #[derive(Clone)]
-struct Peer {
+pub(super) struct Peer {
     contact: String,
     role: Option<RoleName>,
 }
@@ -170,14 +170,18 @@ fn give_up(node: &Node, session: SessionId, error: Error) -> Error {
     error
 }
 
-fn wish(args: &Args, node: &Node) -> Result<Wish> {
-    let mut peers = Vec::new();
-    for peer in &args.peers {
+/// The contacts that are meant.
+pub(super) fn wanted(peers: &[Peer], node: &Node) -> Result<Vec<Wanted>> {
+    let wanted = |peer: &Peer| {
         let contact = node.contacts.by_name(&peer.contact)?;
-        peers.push(Wanted { name: contact.name, address: contact.address, role: peer.role.clone() });
-    }
+        Ok(Wanted { name: contact.name, address: contact.address, role: peer.role.clone() })
+    };
+    peers.iter().map(wanted).collect()
+}
+
+fn wish(args: &Args, node: &Node) -> Result<Wish> {
     Ok(Wish {
-        peers,
+        peers: wanted(&args.peers, node)?,
         role: args.role.clone(),
         note: args.note.clone(),
         quorum: args.quorum,

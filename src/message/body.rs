@@ -196,6 +196,31 @@ pub struct Registration {
     pub invited: Vec<Key>,
 }
 
+/// I→P: more peers to be invited, before the roster is fixed (A8).
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct AddPeers {
+    pub session: SessionId,
+    pub peers: Vec<Invitee>,
+}
+
+/// I→P: no more answers are waited for, as if the time for them were up (A8).
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct CloseAnswers {
+    pub session: SessionId,
+}
+
+/// I→P→Peer, or P→Peer: an invitation is taken back, before the roster is fixed (A8).
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Withdraw {
+    pub session: SessionId,
+    /// Whose invitation.
+    pub peer: Key,
+    pub reason: String,
+    /// The Initiator's message that this passes on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub asked_by: Option<MessageId>,
+}
+
 /// P→Peer: the invitation (A8). The `key` itself travels beside it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Invitation {
@@ -215,6 +240,9 @@ pub struct Invitation {
     pub provider: Address,
     /// Who invites and to what, for a person to read.
     pub about: String,
+    /// What the usage costs the Initiator.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tariff: Option<Tariff>,
     pub key: Commitment,
     pub notification: Envelope,
     pub answer_by: Time,
@@ -273,8 +301,18 @@ pub struct Progress {
     pub answers: Vec<Envelope>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub reports: Vec<Envelope>,
+    /// Whose invitations were taken back since the progress before.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub withdrawn: Vec<Withdrawn>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failure: Option<Failure>,
+}
+
+/// A peer whose invitation was taken back, and why.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Withdrawn {
+    pub peer: Key,
+    pub reason: String,
 }
 
 /// A package by its name, the SHA-256 of the file.

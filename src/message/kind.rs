@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::body::{
-    Accounting, Answer, Delivery, Failure, Interface, InterfaceRequest, Invitation, Leave, MAX_TEXT_CHARS,
-    Notification, Progress, Receipt, Registration, Report, ServiceRequest, Start, Terminate,
+    Accounting, AddPeers, Answer, CloseAnswers, Delivery, Failure, Interface, InterfaceRequest, Invitation, Leave,
+    MAX_TEXT_CHARS, Notification, Progress, Receipt, Registration, Report, ServiceRequest, Start, Terminate, Withdraw,
 };
 use super::enrol::{Enrol, Enrolled};
 use super::envelope::{Envelope, SigningKey};
@@ -93,6 +93,9 @@ bodies! {
     ServiceRequest = "service-request", expires: true;
     Notification = "notification", expires: true;
     Registration = "registration", expires: false;
+    AddPeers = "add-peers", expires: false;
+    CloseAnswers = "close-answers", expires: false;
+    Withdraw = "withdraw", expires: false;
     Invitation = "invitation", expires: true;
     Answer = "answer", expires: false;
     Progress = "progress", expires: false;
@@ -121,6 +124,9 @@ impl Body {
             | Body::Enrolled(_) => None,
             Body::Notification(body) => Some(SessionId::of_request(body.service_request)),
             Body::Registration(body) => Some(body.session),
+            Body::AddPeers(body) => Some(body.session),
+            Body::CloseAnswers(body) => Some(body.session),
+            Body::Withdraw(body) => Some(body.session),
             Body::Invitation(body) => Some(body.session),
             Body::Answer(body) => Some(body.session),
             Body::Progress(body) => Some(body.session),
@@ -136,33 +142,38 @@ impl Body {
 }
 impl Body {
     /// What people and programs wrote freely.
-    fn texts(&self) -> impl Iterator<Item = &str> {
-        fn failure(failure: Option<&Failure>) -> [Option<&str>; 3] {
-            [failure.map(|failure| failure.text.as_str()), failure.and_then(|failure| failure.tail.as_deref()), None]
+    fn texts(&self) -> Vec<&str> {
+        fn failure(failure: Option<&Failure>) -> Vec<&str> {
+            failure
+                .into_iter()
+                .flat_map(|failure| [failure.text.as_str()].into_iter().chain(failure.tail.as_deref()))
+                .collect()
         }
-        let texts = match self {
-            Body::Interface(body) => [Some(body.summary.as_str()), None, None],
-            Body::Notification(body) => [Some(body.text.as_str()), None, None],
-            Body::Invitation(body) => [Some(body.summary.as_str()), Some(body.about.as_str()), None],
-            Body::Answer(body) => [body.reason.as_deref(), None, None],
-            Body::Progress(body) => failure(body.failure.as_ref()),
-            Body::Report(body) => failure(body.failure.as_ref()),
-            Body::Terminate(body) => {
-                let [text, tail, _] = failure(body.failure.as_ref());
-                [text, tail, Some(body.reason.as_str())]
+        match self {
+            Body::Interface(body) => vec![&body.summary],
+            Body::Notification(body) => vec![&body.text],
+            Body::Invitation(body) => vec![&body.summary, &body.about],
+            Body::Withdraw(body) => vec![&body.reason],
+            Body::Answer(body) => body.reason.as_deref().into_iter().collect(),
+            Body::Progress(body) => {
+                let withdrawn = body.withdrawn.iter().map(|one| one.reason.as_str());
+                failure(body.failure.as_ref()).into_iter().chain(withdrawn).collect()
             }
-            Body::Leave(body) => [Some(body.reason.as_str()), None, None],
-            Body::Receipt(body) => [body.why.as_deref(), None, None],
+            Body::Report(body) => failure(body.failure.as_ref()),
+            Body::Terminate(body) => failure(body.failure.as_ref()).into_iter().chain([body.reason.as_str()]).collect(),
+            Body::Leave(body) => vec![&body.reason],
+            Body::Receipt(body) => body.why.as_deref().into_iter().collect(),
             Body::InterfaceRequest(_)
             | Body::ServiceRequest(_)
             | Body::Registration(_)
+            | Body::AddPeers(_)
+            | Body::CloseAnswers(_)
             | Body::Delivery(_)
             | Body::Start(_)
             | Body::Accounting(_)
             | Body::Enrol(_)
-            | Body::Enrolled(_) => [None; 3],
-        };
-        texts.into_iter().flatten()
+            | Body::Enrolled(_) => Vec::new(),
+        }
     }
 }
 impl fmt::Display for Body {
@@ -200,7 +211,7 @@ where
         let rule = if message.body.must_expire() { "must" } else { "must not" };
         return Err(Error::new(Code::BadMessage, format!("a message of type {kind} {rule} carry “expires”")));
     }
-    let too_long = message.body.texts().any(|text| text.chars().count() > MAX_TEXT_CHARS);
+    let too_long = message.body.texts().iter().any(|text| text.chars().count() > MAX_TEXT_CHARS);
     if too_long {
         let why = format!("a {kind} with a text of more than {MAX_TEXT_CHARS} characters");
         return Err(Error::new(Code::TooLarge, why));

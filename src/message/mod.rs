@@ -11,9 +11,9 @@ mod strict;
 pub mod verified;
 
 pub use body::{
-    Accounting, AccountingKind, Answer, Delivery, Failure, Interface, InterfaceRequest, Invitation, Invitee, Leave,
-    Notification, OnFailure, PackageRef, Person, Progress, Quorum, Receipt, Registration, Report, ReportState,
-    ServiceId, ServiceRequest, ServiceWanted, Start, Terminate, Verdict,
+    Accounting, AccountingKind, AddPeers, Answer, CloseAnswers, Delivery, Failure, Interface, InterfaceRequest,
+    Invitation, Invitee, Leave, Notification, OnFailure, PackageRef, Person, Progress, Quorum, Receipt, Registration,
+    Report, ReportState, ServiceId, ServiceRequest, ServiceWanted, Start, Terminate, Verdict, Withdraw, Withdrawn,
 };
 pub use enrol::{Enrol, Enrolled};
 pub use envelope::{Envelope, SigningKey};

@@ -71,6 +71,8 @@ words!(
         Invited = "invited",
         Accepted = "accepted",
         Declined = "declined",
+        /// Its invitation was taken back.
+        Withdrawn = "withdrawn",
         Delivered = "delivered",
         Installed = "installed",
         Confirmed = "confirmed",

@@ -90,6 +90,11 @@ impl Cast {
                     self.meet(Party::Peer, peer.address.key, Some(&peer.name));
                 }
             }
+            Body::AddPeers(add) => {
+                for peer in &add.peers {
+                    self.meet(Party::Peer, peer.address.key, Some(&peer.name));
+                }
+            }
             Body::Invitation(invitation) => {
                 self.meet(Party::Initiator, invitation.initiator.address.key, Some(&invitation.initiator.name));
                 self.meet(Party::Provider, message.head.from, None);

@@ -228,7 +228,7 @@ pub(super) fn service_request(
     }
     given.used_by = Some(session);
     document::write_json(&path, &given, file::PRIVATE)?;
-    let open = Decision::Open { interface: given.interface, provider: node.address() };
+    let open = Decision::Open { interface: given.interface, provider: node.address(), tells_tariff: true };
     let seen_from = source.ip.map(|ip| ip.to_string());
     let sent = sitting.step_all(vec![What::Decided(open), What::Received { message: message.clone(), seen_from }])?;
     Ok(sent.into_iter().find(|sent| sent.reply).map(|sent| Posted { envelope: sent.envelope, secrets: Secrets::new() }))

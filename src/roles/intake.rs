@@ -117,7 +117,13 @@ impl Node {
     /// a session, the one that sent it is not the one that it is for.
     fn addressed_party(&self, session: SessionId, message: &Verified<Message>) -> Result<Party> {
         let candidates: &[Party] = match message.body {
-            Body::Answer(_) | Body::Report(_) | Body::Leave(_) | Body::Accounting(_) => &[Party::Provider],
+            Body::Answer(_)
+            | Body::Report(_)
+            | Body::Leave(_)
+            | Body::Accounting(_)
+            | Body::AddPeers(_)
+            | Body::CloseAnswers(_) => &[Party::Provider],
+            Body::Withdraw(_) => &[Party::Provider, Party::Peer],
             Body::Start(_) | Body::Terminate(_) => &[Party::Provider, Party::Initiator, Party::Peer],
             _ => &[Party::Initiator, Party::Peer],
         };

@@ -15,6 +15,7 @@ pub mod inbox;
 pub mod install;
 pub mod intake;
 pub mod invitations;
+mod inviting;
 mod live;
 pub mod node;
 pub mod order;

@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::message::verified::open_notification;
 use crate::message::{
-    Answer, Body, Delivery, Interface, Invitation, Message, Receipt, Registration, Report, ServiceRequest, Verdict,
-    Verified, body::options_digest,
+    AddPeers, Answer, Body, Delivery, Interface, Invitation, Message, Receipt, Registration, Report, ServiceRequest,
+    Verdict, Verified, Withdraw, body::options_digest,
 };
 use crate::model::{Code, Digest, Error, Hash, Key, MessageId, Party, Result, SessionId, Time};
 use crate::package::VerifiedManifest;
@@ -133,6 +133,11 @@ impl Order<'_> {
             }
             Body::ServiceRequest(request) => self.requested(message, request),
             Body::Registration(registration) => self.registered(head.from, registration),
+            Body::AddPeers(add) => self.added(head.from, add),
+            Body::CloseAnswers(_) => {
+                hold([(self.initiator == Some(head.from), "only the Initiator closes the answers")])
+            }
+            Body::Withdraw(withdraw) => self.withdrawn(message, withdraw),
             Body::Invitation(invitation) => self.invited(message, invitation),
             Body::Answer(answer) => self.answered(head.from, answer),
             Body::Delivery(delivery) => self.delivered(message, delivery),
@@ -184,6 +189,29 @@ impl Order<'_> {
         let keys = request.peers.iter().map(|peer| peer.address.key);
         self.is_registered = true;
         hold([(registration.invited.iter().copied().eq(keys), "it names others than were to be invited")])
+    }
+    fn added(&mut self, from: Key, add: &AddPeers) -> Result<()> {
+        hold([(self.initiator == Some(from), "only the Initiator invites more peers")])?;
+        let request = self.request.as_mut().ok_or_else(|| missing("it adds peers before anything was requested"))?;
+        for peer in &add.peers {
+            let (_, notification) = open_notification(&peer.notification, &from, &peer.address.key)?;
+            notification.check_matches(request, self.of.session, peer)?;
+        }
+        request.peers.extend_from_slice(&add.peers);
+        Ok(())
+    }
+    /// By the Initiator to the provider, or by the provider to the peer itself.
+    fn withdrawn(&mut self, message: &Message, withdraw: &Withdraw) -> Result<()> {
+        let (from, to) = (message.head.from, message.head.to);
+        if self.initiator == Some(from) && self.provider != Some(from) {
+            return hold([(withdraw.asked_by.is_none(), "the Initiator passes nothing on")]);
+        }
+        self.said_by_provider(from)?;
+        self.accepted.remove(&to);
+        hold([
+            (withdraw.peer == to, "the invitation of another is taken back"),
+            (!self.deliveries.contains_key(&to), "it is taken back after it was delivered"),
+        ])
     }
     fn invited(&mut self, message: &Verified<Message>, invitation: &Invitation) -> Result<()> {
         let (to, initiator) = (message.head.to, invitation.initiator.address.key);

@@ -53,6 +53,7 @@ fn envelopes(entry: &Entry) -> Vec<&Envelope> {
             What::Decided(Decision::Request { request }) => {
                 request.peers.iter().map(|peer| &peer.notification).collect()
             }
+            What::Decided(Decision::AddPeers { peers }) => peers.iter().map(|peer| &peer.notification).collect(),
             _ => Vec::new(),
         },
     }
@@ -65,6 +66,7 @@ fn check_signatures(envelope: &Envelope, signatures: &mut Signatures) -> Result<
     let nested: Vec<&Envelope> = match &message.body {
         Body::Progress(progress) => progress.answers.iter().chain(&progress.reports).collect(),
         Body::ServiceRequest(request) => request.peers.iter().map(|peer| &peer.notification).collect(),
+        Body::AddPeers(add) => add.peers.iter().map(|peer| &peer.notification).collect(),
         Body::Invitation(invitation) => vec![&invitation.notification],
         _ => Vec::new(),
     };

@@ -207,7 +207,7 @@ impl Node {
     }
 
     /// A signature that authenticates the Initiator to this very peer, for this very request.
-    fn notify(
+    pub(super) fn notify(
         &self,
         session: SessionId,
         request: &ServiceRequest,
@@ -321,7 +321,7 @@ async fn keep_polling(node: Arc<Node>, provider: Address) {
 }
 
 /// The role that was named, or the only one of that side.
-fn pick_role(interface: &Interface, named: Option<&RoleName>, side: Side, flag: &str) -> Result<RoleName> {
+pub(super) fn pick_role(interface: &Interface, named: Option<&RoleName>, side: Side, flag: &str) -> Result<RoleName> {
     let of_side: Vec<_> =
         interface.roles.iter().filter(|(_, terms)| terms.side == side).map(|(name, _)| name).collect();
     let list = of_side.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");

@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::cast::Cast;
 use super::node::Node;
 use super::sitting::entries;
-use crate::message::{Body, Failure, Message, Verdict, Verified};
+use crate::message::{Body, Failure, Invitee, Message, Verdict, Verified};
 use crate::model::{Digest, Error, Key, MessageId, Party, Result, SessionId, Time};
 use crate::service::usage::Usage;
 use crate::session::{Decision, Entry, Input, Outcome, What};
@@ -139,7 +139,11 @@ impl Script<'_> {
         found.unwrap_or_default()
     }
     fn participant(&self, key: &Key, body: &Body) -> Option<usize> {
-        let is_of_peers = matches!(body, Body::Invitation(_) | Body::Answer(_) | Body::Leave(_));
+        let is_of_peers = match body {
+            Body::Invitation(_) | Body::Answer(_) | Body::Leave(_) => true,
+            Body::Withdraw(withdraw) => withdraw.peer == *key,
+            _ => false,
+        };
         let initiator = self.cast.find(Party::Initiator, key).filter(|_| !is_of_peers);
         initiator.or_else(|| self.cast.find(Party::Peer, key))
     }
@@ -224,10 +228,13 @@ fn says(body: &Body) -> String {
         Body::InterfaceRequest(asked) => asked.service.name.to_string(),
         Body::Interface(interface) => format!("{} {}", interface.service.name, interface.service.version),
         Body::ServiceRequest(request) => {
-            let names: Vec<_> = request.peers.iter().map(|peer| peer.name.to_string()).collect();
-            format!("{} with {}", request.service.name, names.join(", "))
+            format!("{} with {}", request.service.name, names(&request.peers))
         }
-        Body::Notification(_) | Body::Start(_) | Body::Enrol(_) | Body::Enrolled(_) => String::new(),
+        Body::Notification(_) | Body::Start(_) | Body::CloseAnswers(_) | Body::Enrol(_) | Body::Enrolled(_) => {
+            String::new()
+        }
+        Body::AddPeers(add) => names(&add.peers),
+        Body::Withdraw(withdraw) => with_reason("an invitation".to_owned(), Some(&withdraw.reason)),
         Body::Registration(registration) => format!("{} to be invited", registration.invited.len()),
         Body::Invitation(invitation) => format!("as {}, what {} signed", invitation.role, invitation.initiator.name),
         Body::Answer(answer) => {
@@ -259,6 +266,9 @@ fn decided(decision: &Decision) -> (&'static str, String) {
         Decision::Request { request } => {
             ("requests", format!("{}, {} peers", request.service.name, request.peers.len()))
         }
+        Decision::AddPeers { peers } => ("invites", names(peers)),
+        Decision::CloseAnswers => ("closes", "no more answers are waited for".to_owned()),
+        Decision::Withdraw { reason, .. } => ("withdraws", reason.clone()),
         Decision::Start => ("starts", String::new()),
         Decision::Account { kind, usage } => {
             ("accounts", format!("{}: {}", format!("{kind:?}").to_lowercase(), used(usage)))
@@ -294,6 +304,10 @@ fn done(outcome: &Outcome) -> (&'static str, String) {
         Outcome::Removed { kept } if kept.is_empty() => ("removed", String::new()),
         Outcome::Removed { kept } => ("removed", format!("kept {}", kept.join(", "))),
     }
+}
+
+fn names(peers: &[Invitee]) -> String {
+    peers.iter().map(|peer| peer.name.to_string()).collect::<Vec<_>>().join(", ")
 }
 
 fn used(usage: &Usage) -> String {

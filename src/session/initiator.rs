@@ -2,6 +2,7 @@
 
 mod accounting;
 mod ending;
+mod inviting;
 mod mirror;
 
 use super::context::{Context, Own};
@@ -44,7 +45,10 @@ enum Phase {
 #[derive(Clone, Debug)]
 pub struct Active {
     pub interface: Interface,
+    /// With the peers that were added to it.
     pub request: ServiceRequest,
+    /// Added, and not known yet to be taken by the provider.
+    adding: Vec<(MessageId, Vec<Key>)>,
     pub registered: bool,
     mirror: Mirror,
     pub participation: Participation,
@@ -202,6 +206,9 @@ impl Initiator {
         match decision {
             Decision::Request { request } => self.request(request, context),
             Decision::Stop { reason } => self.stop(reason, context),
+            Decision::AddPeers { peers } => self.add_peers(peers, context),
+            Decision::CloseAnswers => self.close_answers(context),
+            Decision::Withdraw { peer, reason } => self.withdraw(*peer, reason, context),
             Decision::Start => self.give_the_word(context),
             Decision::Account { kind, usage } => {
                 let Phase::Requested(active) = &self.phase else { return Err(self.not_requested(context)) };
@@ -226,6 +233,7 @@ impl Initiator {
         outgoing.secrets = request.secret_options.keys().map(|name| format!("option.{name}")).collect();
         let active = Active {
             interface: Interface::clone(interface),
+            adding: Vec::new(),
             registered: false,
             mirror: Mirror::new(request),
             participation: Participation::new(terms.clone(), self.provider.clone()),
@@ -256,7 +264,10 @@ impl Initiator {
 
     fn result(&mut self, outcome: &Outcome, context: &mut Context<'_>) -> Result<()> {
         match outcome {
-            Outcome::Acknowledged { .. } => return Ok(()),
+            Outcome::Acknowledged { message } => {
+                self.added(*message);
+                return Ok(());
+            }
             Outcome::Refused { message, error } => {
                 self.refused(*message, error, context);
                 return Ok(());

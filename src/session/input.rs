@@ -4,10 +4,10 @@ use serde::{Deserialize, Serialize};
 
 use super::metering::Meter;
 use crate::message::{
-    AccountingKind, Commitment, Envelope, Failure, Message, PackageRef, ServiceRequest, ServiceWanted, Verdict,
-    Verified,
+    AccountingKind, Commitment, Envelope, Failure, Invitee, Message, PackageRef, ServiceRequest, ServiceWanted,
+    Verdict, Verified,
 };
-use crate::model::{Address, Digest, Error, MessageId, Nonce, RoleName, Seed, Time};
+use crate::model::{Address, Digest, Error, Key, MessageId, Nonce, RoleName, Seed, Time};
 use crate::service::platform::Platform;
 use crate::service::usage::Usage;
 
@@ -46,6 +46,12 @@ pub enum Decision {
     },
     /// Initiator: send this request. Boxed for its size.
     Request { request: Box<ServiceRequest> },
+    /// Initiator: invite these, too.
+    AddPeers { peers: Vec<Invitee> },
+    /// Initiator: wait for no more answers.
+    CloseAnswers,
+    /// Initiator and provider: take the invitation of this peer back.
+    Withdraw { peer: Key, reason: String },
     /// Initiator: give the word to start a held session.
     Start,
     /// Initiator: account now for what was used, adding `usage`.
@@ -57,7 +63,13 @@ pub enum Decision {
     /// Initiator and provider: end the session for all. Peer: leave it.
     Stop { reason: String },
     /// Provider: a service request came for an interface given out before; `provider` is this node, as peers reach it.
-    Open { interface: Envelope, provider: Address },
+    /// Invitations tell the tariff; in logs of before they did, that is absent.
+    Open {
+        interface: Envelope,
+        provider: Address,
+        #[serde(default)]
+        tells_tariff: bool,
+    },
     /// Peer: the answer to the invitation.
     Answer { answer: Verdict, reason: Option<String>, platform: Platform, address: Address, by: DecidedBy },
 }

@@ -24,6 +24,8 @@ pub struct Peer {
     /// What this node said, whatever came of it.
     accepted: bool,
     left: bool,
+    /// The invitation was taken back.
+    withdrawn: bool,
     platform: Option<Platform>,
     /// What the provider said last of the session, and when it said so.
     told: (Time, SessionState),
@@ -60,6 +62,7 @@ impl Peer {
             phase: Phase::Invited,
             accepted: false,
             left: false,
+            withdrawn: false,
             platform: None,
             told: (message.head.issued, SessionState::Inviting),
             failure: None,
@@ -114,6 +117,10 @@ impl Peer {
                 self.participation.start(context);
                 Ok(())
             }
+            Body::Withdraw(withdraw) => {
+                self.withdrawn(&withdraw.reason, context.now);
+                Ok(())
+            }
             Body::Terminate(terminate) => {
                 if terminate.failure.is_some() {
                     self.failure.clone_from(&terminate.failure);
@@ -122,6 +129,21 @@ impl Peer {
                 Ok(())
             }
             other => Err(context.refuse(Code::WrongState, format!("a peer takes no {other}"))),
+        }
+    }
+
+    /// The invitation was taken back, accepted or not. Who has declined or left is not concerned.
+    fn withdrawn(&mut self, reason: &str, now: Time) {
+        match self.phase {
+            Phase::Invited => {
+                self.withdrawn = true;
+                self.phase = Phase::Ended { state: SessionState::Withdrawn, reason: reason.to_owned() };
+            }
+            Phase::Accepted { .. } => {
+                self.withdrawn = true;
+                self.participation.end(SessionState::Withdrawn, reason, now);
+            }
+            Phase::Left | Phase::Ended { .. } => {}
         }
     }
 
@@ -172,8 +194,13 @@ impl Peer {
                 return Err(context.refuse(Code::AlreadyAnswered, "the invitation was declined already"));
             }
             Phase::Ended { state, reason } if !self.accepted => {
-                let code = if *state == SessionState::Withdrawn { Code::Withdrawn } else { Code::TooLate };
-                return Err(context.refuse(code, format!("the session has ended ({state}): {reason}")));
+                return Err(match state {
+                    SessionState::Withdrawn => context.refuse(Code::Withdrawn, format!("this was withdrawn: {reason}")),
+                    state => context.refuse(Code::TooLate, format!("the session has ended ({state}): {reason}")),
+                });
+            }
+            Phase::Ended { state: SessionState::Withdrawn, reason } => {
+                return Err(context.refuse(Code::Withdrawn, format!("this was withdrawn: {reason}")));
             }
             _ => return Err(context.refuse(Code::AlreadyAnswered, "the invitation was accepted already")),
         }
@@ -303,6 +330,7 @@ impl Peer {
         match (&self.phase, participation.stage) {
             (Phase::Invited, _) => ParticipantState::Invited,
             (Phase::Ended { state: SessionState::Declined, .. }, _) => ParticipantState::Declined,
+            _ if self.withdrawn && participation.delivery.is_none() => ParticipantState::Withdrawn,
             (_, Stage::Removed) if participation.delivery.is_some() => ParticipantState::Removed,
             _ if self.left => ParticipantState::Left,
             _ if participation.failure.is_some() => ParticipantState::Failed,

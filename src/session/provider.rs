@@ -1,5 +1,6 @@
 //! The provider: registers, invites, has built, delivers, starts, accounts, ends (rows A7–A18).
 
+mod inviting;
 mod messages;
 mod needs;
 mod participant;
@@ -13,7 +14,9 @@ use super::input::{Decision, Input, Outcome, What};
 use super::machine::{Step, Work};
 use super::summary::{PackageSummary, Summary};
 use crate::message::{Body, Commitment, Envelope, Failure, Interface, PackageRef, ServiceRequest, Verified};
-use crate::model::{Address, Code, Digest, Error, Hash, Key, Party, Result, RoleName, SessionId, SessionState, Time};
+use crate::model::{
+    Address, Code, Digest, Error, Hash, Key, MessageId, Party, Result, RoleName, SessionId, SessionState, Time,
+};
 use crate::service::platform::Platform;
 use progress::News;
 
@@ -30,6 +33,10 @@ pub struct Provider {
     phase: Phase,
     pub built: Vec<Built>,
     pub roster_value: Option<Commitment>,
+    /// Invitations tell the tariff.
+    tells_tariff: bool,
+    /// The Initiator's message by which no more answers are waited for.
+    closed_by: Option<MessageId>,
     /// The Initiator has given the word (`--hold`).
     word_given: bool,
     chain: Chain,
@@ -81,7 +88,7 @@ impl Provider {
     /// # Errors
     /// `bad-message` where what was opened is not an interface.
     pub(super) fn begin(me: Key, session: SessionId, input: &Input) -> Result<Step<Self>> {
-        let What::Decided(Decision::Open { interface, provider }) = &input.what else {
+        let What::Decided(Decision::Open { interface, provider, tells_tariff }) = &input.what else {
             return Err(Error::new(Code::WrongState, "a provider's session begins with the interface it gave out"));
         };
         let interface = read_interface(interface)?;
@@ -94,6 +101,8 @@ impl Provider {
             phase: Phase::Opened,
             built: Vec::new(),
             roster_value: None,
+            tells_tariff: *tells_tariff,
+            closed_by: None,
             word_given: false,
             chain: Chain::default(),
         };
@@ -104,7 +113,7 @@ impl Provider {
         if self.phase == Phase::Opened && matches!(input.what, What::Decided(Decision::Open { .. })) {
             return Self::begin(self.own.me, self.own.session, input);
         }
-        let before = self.state();
+        let before = (self.state(), self.withdrawn());
         let mut own = self.own.clone();
         let mut context = Context::new(&mut own, input.now, input.seed);
         let mut news = News::default();
@@ -113,14 +122,17 @@ impl Provider {
                 self.received(message, seen_from.as_ref(), &mut news, &mut context)?;
             }
             What::Decided(Decision::Stop { reason }) => self.stop(reason, &mut context)?,
+            What::Decided(Decision::Withdraw { peer, reason }) => self.withdraw(*peer, reason, None, &mut context)?,
             What::Decided(_) => {
-                return Err(context.refuse(Code::WrongState, "a provider can end a session; this is for another party"));
+                return Err(context.refuse(Code::WrongState, "this decision is for another party than the provider"));
             }
             What::Result(outcome) => self.result(outcome, &mut context)?,
             What::Timer => {}
         }
         self.settle(&mut context);
-        self.tell(before, news, &mut context);
+        news.withdrawn = self.withdrawn();
+        news.withdrawn.retain(|one| !before.1.contains(one));
+        self.tell(before.0, news, &mut context);
         let sends = context.sends;
         self.own = own;
         Ok(Step { state: self, sends })

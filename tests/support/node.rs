@@ -154,7 +154,7 @@ impl Node {
         };
         let interface = self.interfaces.get(&request.interface_request).map(|(_, given)| given.clone());
         let interface = interface.ok_or_else(|| Error::new(Code::NotFound, "no such interface was given out"))?;
-        let opened = Decision::Open { interface, provider: self.address.clone() };
+        let opened = Decision::Open { interface, provider: self.address.clone(), tells_tariff: true };
         let first = self.input(now, What::Decided(opened));
         let begun = Machine::begin(self.party, self.me(), self.session, &first)?;
         let second = self.input(now, What::Received { message, seen_from: None });

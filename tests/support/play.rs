@@ -7,7 +7,7 @@ use deployctl::message::{
     Body, Commitment, Envelope, Head, Interface, InterfaceRequest, Invitee, Message, Notification, OnFailure, Person,
     Quorum, Secret, ServiceId, ServiceRequest, ServiceWanted, SigningKey, Verdict,
 };
-use deployctl::model::{Address, Code, Digest, Key, MessageId, Nonce, SessionId, Span, Time};
+use deployctl::model::{Address, Code, Digest, Key, MessageId, Nonce, RoleName, SessionId, Span, Time};
 use deployctl::service::RoleTerms;
 use serde_json::json;
 
@@ -15,6 +15,10 @@ use serde_json::json;
 #[derive(Clone, Debug)]
 pub struct Play {
     pub peers: usize,
+    /// How many of them the request does not name: the last ones.
+    pub later: usize,
+    /// The least and the most of a second role for peers, which the first of them takes.
+    pub referees: Option<(u32, u32)>,
     pub quorum: Quorum,
     pub on_failure: OnFailure,
     pub hold: bool,
@@ -30,6 +34,8 @@ impl Default for Play {
     fn default() -> Self {
         Self {
             peers: 2,
+            later: 0,
+            referees: None,
             quorum: Quorum::All,
             on_failure: OnFailure::Abort,
             hold: false,
@@ -129,14 +135,26 @@ impl Play {
             service: service(),
             summary: "a game".to_owned(),
             schema: json!({ "type": "object" }),
-            roles: BTreeMap::from([
-                ("host".parse().unwrap(), terms("initiator", 1, true)),
-                ("guest".parse().unwrap(), terms("peer", self.guests, self.runs)),
-            ]),
+            roles: self.roles(),
             tariff: None,
             nonce: Nonce::from_bytes([5; 16]),
             key: key_secret().commitment(),
         }
+    }
+    fn roles(&self) -> BTreeMap<RoleName, RoleTerms> {
+        let mut roles = BTreeMap::from([
+            ("host".parse().unwrap(), terms("initiator", 1, true)),
+            ("guest".parse().unwrap(), terms("peer", self.guests, self.runs)),
+        ]);
+        if let Some((min, max)) = self.referees {
+            let referee = RoleTerms { max: Some(max), ..terms("peer", min, true) };
+            roles.insert("referee".parse().unwrap(), referee);
+        }
+        roles
+    }
+    /// The role that the Initiator has in mind for the peer of this number, from 0.
+    pub fn role_of(&self, peer: usize) -> &'static str {
+        if peer == 0 && self.referees.is_some() { "referee" } else { "guest" }
     }
     /// The Initiator's request, with a signed notification to each peer.
     pub fn request(
@@ -148,14 +166,8 @@ impl Play {
         people: &[Person],
     ) -> ServiceRequest {
         let answer_by = now + self.answer_within;
-        let peers = people[1..].iter().zip(1u8..).map(|(peer, number)| {
-            let message = notification(session, number, now, answer_by, signer, &people[0], peer);
-            Invitee {
-                name: peer.name.clone(),
-                address: peer.address.clone(),
-                role: "guest".parse().unwrap(),
-                notification: message.seal(signer),
-            }
+        let peers = people[1..].iter().enumerate().map(|(number, peer)| {
+            invitee(session, number, now, answer_by, signer, &people[0], peer, self.role_of(number))
         });
         ServiceRequest {
             interface_request: interface.interface_request,
@@ -176,6 +188,25 @@ impl Play {
     }
 }
 
+/// One to be invited, `number` being the peer's, from 0.
+#[expect(clippy::too_many_arguments, reason = "all of what a notification says")]
+pub fn invitee(
+    session: SessionId,
+    number: usize,
+    now: Time,
+    expires: Time,
+    signer: &SigningKey,
+    initiator: &Person,
+    peer: &Person,
+    role: &str,
+) -> Invitee {
+    let number = u8::try_from(number).unwrap() + 1;
+    let message = notification(session, number, now, expires, signer, initiator, peer, role);
+    let (name, address) = (peer.name.clone(), peer.address.clone());
+    Invitee { name, address, role: role.parse().unwrap(), notification: message.seal(signer) }
+}
+
+#[expect(clippy::too_many_arguments, reason = "all of what a notification says")]
 pub fn notification(
     session: SessionId,
     number: u8,
@@ -184,12 +215,13 @@ pub fn notification(
     signer: &SigningKey,
     initiator: &Person,
     peer: &Person,
+    role: &str,
 ) -> Message {
     let id = MessageId::from_bytes([200 + number; 16]);
     let body = Notification {
         service_request: session.request(),
         address: peer.address.clone(),
-        role: "guest".parse().unwrap(),
+        role: role.parse().unwrap(),
         text: "a game tonight?".to_owned(),
         initiator: initiator.clone(),
         service: service(),

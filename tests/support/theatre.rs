@@ -306,12 +306,28 @@ impl Theatre {
             self.later(waits, Happening::Person { node: index, epoch });
         }
     }
+    /// The Initiator names one more peer.
+    pub fn add(&mut self, peer: usize, role: &str) -> Result<(), Error> {
+        let (asking, added) = (&self.nodes[INITIATOR], &self.nodes[peer]);
+        let initiator = play::person("alice", &asking.address);
+        let person = play::person(&format!("peer{peer}"), &added.address);
+        let until = self.now + self.play.answer_within;
+        let (session, number) = (asking.session, peer - PEER);
+        let invitee = play::invitee(session, number, self.now, until, &asking.key, &initiator, &person, role);
+        self.decide(INITIATOR, Decision::AddPeers { peers: vec![invitee] })
+    }
+    /// The Initiator or the provider takes an invitation back.
+    pub fn withdraw(&mut self, by: usize, peer: usize) -> Result<(), Error> {
+        let peer = self.nodes[peer].me();
+        self.decide(by, Decision::Withdraw { peer, reason: "we are full".to_owned() })
+    }
     fn person(&mut self, index: usize) {
         let node = &self.nodes[index];
         match node.machine() {
             Some(Machine::Initiator(machine)) if machine.active().is_none() => {
                 let Some(interface) = machine.interface() else { return };
-                let others = self.nodes.iter().enumerate().filter(|(number, _)| *number >= PEER);
+                let named = PEER..self.nodes.len() - self.play.later;
+                let others = self.nodes.iter().enumerate().filter(|(number, _)| named.contains(number));
                 let mut people = vec![play::person("alice", &node.address)];
                 people.extend(others.map(|(number, peer)| play::person(&format!("peer{number}"), &peer.address)));
                 let request = self.play.request(interface, node.session, self.now, &node.key, &people);

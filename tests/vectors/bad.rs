@@ -133,6 +133,7 @@ impl Cast {
             &self.keys[INITIATOR],
             &self.people[INITIATOR],
             &self.people[PROVIDER],
+            "guest",
         );
         let forger = self.notification();
         let forger = Message { head: Head { from: self.keys[PROVIDER].key(), ..forger.head }, ..forger };

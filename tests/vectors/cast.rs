@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 
 use deployctl::message::{
-    Accounting, AccountingKind, Answer, Body, Delivery, Envelope, Failure, Head, Invitation, Leave, Message,
-    PackageRef, Person, Progress, Receipt, Registration, Report, ReportState, ServiceRequest, SigningKey, Start,
-    Terminate, Verdict, Verified,
+    Accounting, AccountingKind, AddPeers, Answer, Body, CloseAnswers, Delivery, Envelope, Failure, Head, Invitation,
+    Leave, Message, PackageRef, Person, Progress, Receipt, Registration, Report, ReportState, ServiceRequest,
+    SigningKey, Start, Terminate, Verdict, Verified, Withdraw,
 };
 use deployctl::model::{Address, Code, Digest, MessageId, Nonce, SessionId, SessionState, Span, Time};
 use deployctl::service::{Member, Roster};
@@ -57,7 +57,7 @@ impl Cast {
     pub(crate) fn notification(&self) -> Message {
         let signer = &self.keys[INITIATOR];
         let expires = now() + Span::from_hours(1);
-        notification(session(), 1, now(), expires, signer, &self.people[INITIATOR], &self.people[PEER])
+        notification(session(), 1, now(), expires, signer, &self.people[INITIATOR], &self.people[PEER], "guest")
     }
     pub(crate) fn request(&self) -> ServiceRequest {
         let play = Play::default();
@@ -79,6 +79,7 @@ impl Cast {
             initiator: self.people[INITIATOR].clone(),
             provider: self.address(PROVIDER),
             about: "alice invites you to chess".to_owned(),
+            tariff: serde_json::from_value(json!({"currency": "EUR", "per": {"minute": "0.02"}})).unwrap(),
             key: key_secret().commitment(),
             notification: self.notification().seal(&self.keys[INITIATOR]),
             answer_by: request.answer_by,
@@ -120,7 +121,14 @@ impl Cast {
         self.message(10, PEER, PROVIDER, report).seal(&self.keys[PEER])
     }
     pub(crate) fn progress(&self, reports: Vec<Envelope>) -> Progress {
-        Progress { session: session(), state: SessionState::Running, answers: Vec::new(), reports, failure: None }
+        Progress {
+            session: session(),
+            state: SessionState::Running,
+            answers: Vec::new(),
+            reports,
+            withdrawn: Vec::new(),
+            failure: None,
+        }
     }
     /// One of each type, in the order in which a session has them.
     pub(crate) fn good(&self) -> Vec<Message> {
@@ -165,6 +173,13 @@ impl Cast {
             asked_by: None,
             failure: None,
         };
+        let add = AddPeers { session: session(), peers: self.request().peers };
+        let withdraw = Withdraw {
+            session: session(),
+            peer: self.keys[PEER].key(),
+            reason: "we are full".to_owned(),
+            asked_by: Some(MessageId::from_bytes([17; 16])),
+        };
         let leave = Leave { session: session(), reason: "my train leaves".to_owned() };
         vec![
             self.message(1, INITIATOR, PROVIDER, interface_request(&self.address(INITIATOR))),
@@ -173,6 +188,9 @@ impl Cast {
             self.notification(),
             self.message(3, PROVIDER, INITIATOR, registration),
             invitation,
+            self.message(15, INITIATOR, PROVIDER, add),
+            self.message(16, INITIATOR, PROVIDER, CloseAnswers { session: session() }),
+            self.message(18, PROVIDER, PEER, withdraw),
             self.message(5, PEER, PROVIDER, answer),
             self.message(6, PROVIDER, INITIATOR, self.progress(vec![report])),
             self.message(7, PROVIDER, PEER, self.delivery()),

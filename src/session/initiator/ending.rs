@@ -77,6 +77,7 @@ impl Initiator {
                 active.mirror.failure = Some(failure);
                 active.participation.end(state, &error.message, context.now);
             }
+            Phase::Requested(active) => active.not_added(message),
             _ => {}
         }
     }

@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 
 use super::Active;
-use crate::message::{Body, Failure, Progress, Report, ReportState, ServiceRequest, Terminate, Verdict, Verified};
+use crate::message::{
+    Body, Failure, Invitee, Progress, Report, ReportState, ServiceRequest, Terminate, Verdict, Verified,
+};
 use crate::model::{Key, ParticipantState, Result, SessionState, Time};
 use crate::service::Roster;
 use crate::service::platform::Platform;
@@ -31,6 +33,12 @@ struct Seen {
 
 impl Mirror {
     pub(super) fn new(request: &ServiceRequest) -> Self {
+        let mut mirror =
+            Self { state: SessionState::Requested, told: Time::from_unix_ms(0), failure: None, peers: BTreeMap::new() };
+        mirror.invite(&request.peers);
+        mirror
+    }
+    pub(super) fn invite(&mut self, peers: &[Invitee]) {
         let invited = Seen {
             state: ParticipantState::Invited,
             platform: None,
@@ -39,12 +47,14 @@ impl Mirror {
             left: false,
             reported: Time::from_unix_ms(0),
         };
-        Self {
-            state: SessionState::Requested,
-            told: Time::from_unix_ms(0),
-            failure: None,
-            peers: request.peers.iter().map(|peer| (peer.address.key, invited.clone())).collect(),
-        }
+        self.peers.extend(peers.iter().map(|peer| (peer.address.key, invited.clone())));
+    }
+    pub(super) fn forget(&mut self, peers: &[Key]) {
+        self.peers.retain(|key, _| !peers.contains(key));
+    }
+    pub(super) fn state_of(&self, peer: &Key) -> Option<ParticipantState> {
+        let seen = self.peers.get(peer)?;
+        Some(if seen.left { ParticipantState::Left } else { seen.state })
     }
     pub(super) fn registered(&mut self) {
         if self.state == SessionState::Requested {
@@ -56,6 +66,7 @@ impl Mirror {
             let nested = Verified::from_own_log(envelope.clone())?;
             let Some(seen) = self.peers.get_mut(&nested.head.from) else { continue };
             match &nested.body {
+                _ if seen.state == ParticipantState::Withdrawn => {}
                 Body::Answer(answer) if seen.reported < nested.head.issued => {
                     seen.reported = nested.head.issued;
                     seen.platform = Some(answer.platform.clone());
@@ -72,6 +83,12 @@ impl Mirror {
                     seen.reason = Some(leave.reason.clone());
                 }
                 _ => {}
+            }
+        }
+        for one in &progress.withdrawn {
+            if let Some(seen) = self.peers.get_mut(&one.peer) {
+                seen.state = ParticipantState::Withdrawn;
+                seen.reason = Some(one.reason.clone());
             }
         }
         if issued > self.told {

@@ -2,7 +2,6 @@
 
 use super::progress::News;
 use super::{Participant, Phase, Provider};
-use crate::message::verified::open_notification;
 use crate::message::{
     Accounting, AccountingKind, Answer, Body, Leave, Message, Receipt, Registration, Report, ServiceRequest, Terminate,
     Verdict, Verified, body::MAX_PEERS,
@@ -40,6 +39,12 @@ impl Provider {
                 Ok(())
             }
             Body::Leave(leave) => self.leaves(index, leave, message, news, context),
+            Body::AddPeers(add) => self.add_peers(index, add, context),
+            Body::CloseAnswers(_) => self.close_answers(index, message, context),
+            Body::Withdraw(withdraw) => {
+                self.expect_initiator(index, "withdraws invitations", context)?;
+                self.withdraw(withdraw.peer, &withdraw.reason, Some(message.head.id), context)
+            }
             Body::Start(_) => self.word_given(index, context),
             Body::Terminate(terminate) => self.terminate_asked(index, terminate, message, context),
             Body::Accounting(accounting) => self.accounted(index, accounting, message, context),
@@ -66,12 +71,6 @@ impl Provider {
         initiator.platform = Some(request.platform.clone());
         initiator.seen_from = seen_from.cloned();
         self.participants = vec![initiator];
-        self.participants.extend(
-            request
-                .peers
-                .iter()
-                .map(|peer| Participant::new(peer.name.clone(), peer.address.clone(), peer.role.clone())),
-        );
         self.request = Some(request.clone());
         self.phase = Phase::Inviting;
         let registration = Registration {
@@ -80,7 +79,7 @@ impl Provider {
             invited: request.peers.iter().map(|peer| peer.address.key).collect(),
         };
         context.reply(&person.address, message.head.id, registration);
-        self.invite(context);
+        self.invite(&request.peers, context);
         Ok(())
     }
 
@@ -134,33 +133,14 @@ impl Provider {
                 "the request names the same node twice, or the Initiator as a peer".to_owned(),
             );
         }
-        for invitee in &request.peers {
-            let (initiator, peer) = (&request.initiator.address.key, &invitee.address.key);
-            let (_, notification) = open_notification(&invitee.notification, initiator, peer)?;
-            notification.check_matches(request, context.session(), invitee)?;
-        }
-        Ok(())
+        Self::check_notifications(request, &request.peers, context)
     }
 
     fn check_roles(&self, request: &ServiceRequest, context: &Context<'_>) -> Result<()> {
         let asked = std::iter::once((&request.role, Side::Initiator))
             .chain(request.peers.iter().map(|peer| (&peer.role, Side::Peer)));
         for (role, side) in asked.clone() {
-            let fits = self.interface.roles.get(role).is_some_and(|terms| terms.side == side);
-            if !fits {
-                let of_side: Vec<_> = self
-                    .interface
-                    .roles
-                    .iter()
-                    .filter(|(_, terms)| terms.side == side)
-                    .map(|(name, _)| name.to_string())
-                    .collect();
-                let side = if side == Side::Initiator { "an Initiator" } else { "a peer" };
-                return Err(context.refuse(
-                    Code::BadInput,
-                    format!("{role} is not a role for {side}; there is {}", of_side.join(", ")),
-                ));
-            }
+            self.check_side(role, side, context)?;
         }
         for (role, terms) in &self.interface.roles {
             let count = asked.clone().filter(|(asked, _)| *asked == role).count();
@@ -193,25 +173,22 @@ impl Provider {
         news: &mut News,
         context: &Context<'_>,
     ) -> Result<()> {
-        let roles = &self.interface.roles;
-        let participant = &mut self.participants[index];
+        let participant = &self.participants[index];
         if participant.invitation != Some((answer.invitation, answer.invitation_hash)) {
             return Err(context
                 .refuse(Code::WrongSession, "the answer is to another invitation than the one sent to this node"));
+        }
+        if participant.state == ParticipantState::Withdrawn {
+            let why = participant.reason.as_deref().unwrap_or("without a reason");
+            return Err(context.refuse(Code::Withdrawn, format!("this invitation was withdrawn: {why}")));
         }
         if !participant.may_answer() {
             let how = if participant.left { ParticipantState::Left } else { participant.state };
             return Err(context.refuse(Code::AlreadyAnswered, format!("this invitation was answered already: {how}")));
         }
-        if let Phase::Ended(ending) = &self.phase {
-            let code = if ending.outcome == SessionState::Withdrawn { Code::Withdrawn } else { Code::TooLate };
-            return Err(context.refuse(code, format!("the session has ended ({}): {}", ending.outcome, ending.reason)));
-        }
-        if self.phase != Phase::Inviting
-            || context.now > self.request.as_ref().map_or(context.now, |request| request.answer_by)
-        {
-            return Err(context.refuse(Code::TooLate, "the answers are in and the roster is fixed"));
-        }
+        self.expect_inviting(context)?;
+        let roles = &self.interface.roles;
+        let participant = &mut self.participants[index];
         let accepts = answer.answer == Verdict::Accept;
         if accepts && !roles.get(&participant.role).is_some_and(|terms| terms.platforms.accepts(&answer.platform)) {
             return Err(context.refuse(
@@ -250,6 +227,9 @@ impl Provider {
         if participant.is_initiator {
             return Err(context.refuse(Code::WrongState, "the Initiator does not leave, it terminates the session"));
         }
+        if participant.state == ParticipantState::Withdrawn {
+            return Ok(());
+        }
         participant.left = true;
         participant.reason = Some(leave.reason.clone());
         news.reports.push(message.envelope().clone());
@@ -257,9 +237,7 @@ impl Provider {
     }
 
     fn word_given(&mut self, index: usize, context: &Context<'_>) -> Result<()> {
-        if !self.participants[index].is_initiator {
-            return Err(context.refuse(Code::NotPermitted, "only the Initiator gives the word to start"));
-        }
+        self.expect_initiator(index, "gives the word to start", context)?;
         if let (false, Phase::Starting { since }) = (self.word_given, &mut self.phase) {
             *since = context.now;
         }
@@ -274,9 +252,7 @@ impl Provider {
         message: &Message,
         context: &mut Context<'_>,
     ) -> Result<()> {
-        if !self.participants[index].is_initiator {
-            return Err(context.refuse(Code::NotPermitted, "only the Initiator terminates the session; a peer leaves"));
-        }
+        self.expect_initiator(index, "terminates the session; a peer leaves", context)?;
         match self.phase {
             Phase::Terminating(_) | Phase::Ended(_) => {}
             // The Initiator knows best whether its service has run.
@@ -302,9 +278,7 @@ impl Provider {
         message: &Verified<Message>,
         context: &mut Context<'_>,
     ) -> Result<()> {
-        if !self.participants[index].is_initiator {
-            return Err(context.refuse(Code::NotPermitted, "only the Initiator accounts"));
-        }
+        self.expect_initiator(index, "accounts", context)?;
         let expected = self.chain.sequence + 1;
         if accounting.sequence > expected {
             return Err(context

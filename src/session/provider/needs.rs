@@ -2,7 +2,7 @@
 
 use super::{Participant, Phase, Provider};
 use crate::message::{Failure, OnFailure};
-use crate::model::Code;
+use crate::model::{Code, ParticipantState};
 
 impl Provider {
     /// What is missing, in words, if only those count for whom `counts` holds. The Initiator takes part from the start
@@ -14,11 +14,13 @@ impl Provider {
             return Some("the Initiator is required".to_owned());
         }
         let peers = self.participants.iter().filter(|one| one.is_peer() && counts(one)).count();
-        let needed = request.quorum.needed(request.peers.len());
+        // An invitation that was taken back is as if it had not been made.
+        let asked =
+            self.participants.iter().filter(|one| one.is_peer() && one.state != ParticipantState::Withdrawn).count();
+        let needed = request.quorum.needed(asked);
         if with_quorum && peers < needed {
             return Some(format!(
-                "{needed} of {} peers are required (quorum {}), {peers} can be had",
-                request.peers.len(),
+                "{needed} of {asked} peers are required (quorum {}), {peers} can be had",
                 request.quorum
             ));
         }

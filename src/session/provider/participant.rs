@@ -70,7 +70,8 @@ impl Participant {
         self.state == ParticipantState::Invited && !self.left
     }
     pub(super) fn accepted(&self) -> bool {
-        !matches!(self.state, ParticipantState::Invited | ParticipantState::Declined) && !self.left
+        let never = [ParticipantState::Invited, ParticipantState::Declined, ParticipantState::Withdrawn];
+        !never.contains(&self.state) && !self.left
     }
     /// On the roster and still with us.
     pub fn takes_part(&self) -> bool {

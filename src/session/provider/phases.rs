@@ -27,9 +27,13 @@ impl Provider {
 
     /// Fixes the roster when all have answered or the time is up; ends where the quorum cannot be had any more.
     fn settle_inviting(&mut self, context: &mut Context<'_>) {
-        let in_time = context.now <= self.asked().answer_by;
+        let in_time = self.closed_by.is_none() && context.now <= self.asked().answer_by;
         let hopeful = |participant: &Participant| participant.accepted() || (in_time && participant.may_answer());
-        if let Some(missing) = self.missing(true, hopeful) {
+        let missing = self.missing(true, hopeful);
+        if let Some(asked_by) = self.closed_by {
+            self.withdraw_unanswered(asked_by, context);
+        }
+        if let Some(missing) = missing {
             let failure = Failure { code: Code::QuorumMissed, text: missing.clone(), tail: None };
             return self.end(SessionState::QuorumMissed, &missing, Some(failure), None, context);
         }

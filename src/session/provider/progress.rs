@@ -1,52 +1,26 @@
 //! What the provider sends: invitations, deliveries, starts, the end, and how it goes.
 
 use super::{Ending, Participant, Phase, Provider};
-use crate::message::{Delivery, Envelope, Invitation, Progress, Start, Terminate};
+use crate::message::{Delivery, Envelope, Progress, Start, Terminate, Withdrawn};
 use crate::model::{Address, MessageId, SessionState};
 use crate::service::{Member, Roster};
 use crate::session::context::Context;
 
-/// Envelopes of participants that the Initiator has not seen yet.
+/// What the Initiator has not been told yet: envelopes of participants, and whose invitations were taken back.
 #[derive(Default)]
 pub(super) struct News {
     pub(super) answers: Vec<Envelope>,
     pub(super) reports: Vec<Envelope>,
+    pub(super) withdrawn: Vec<Withdrawn>,
+}
+
+impl News {
+    fn is_empty(&self) -> bool {
+        self.answers.is_empty() && self.reports.is_empty() && self.withdrawn.is_empty()
+    }
 }
 
 impl Provider {
-    /// A8. The expiry is the time by which an answer is due.
-    pub(super) fn invite(&mut self, context: &mut Context<'_>) {
-        let request = self.asked().clone();
-        for (invitee, participant) in request.peers.iter().zip(self.participants.iter_mut().skip(1)) {
-            let service = &self.interface.service;
-            let about = format!(
-                "{} invites you to {} {} ({}) as {}",
-                request.initiator.name, service.name, service.version, self.interface.summary, invitee.role
-            );
-            let invitation = Invitation {
-                session: context.session(),
-                service: service.clone(),
-                summary: self.interface.summary.clone(),
-                options: request.options.clone(),
-                secret_options: request.secret_options.clone(),
-                peer: invitee.name.clone(),
-                role: invitee.role.clone(),
-                interface: self.interface.roles[&invitee.role].clone(),
-                initiator: request.initiator.clone(),
-                provider: self.address.clone(),
-                about,
-                key: self.interface.key,
-                notification: invitee.notification.clone(),
-                answer_by: request.answer_by,
-                ends_at: request.ends_at,
-            };
-            let outgoing = context.send(&invitee.address, invitation);
-            outgoing.message.head.expires = Some(request.answer_by);
-            outgoing.secrets = vec!["key".to_owned()];
-            participant.invitation = Some((outgoing.message.head.id, outgoing.message.hash()));
-        }
-    }
-
     /// The participants, as everyone gets to see them.
     pub fn roster(&self) -> Roster {
         let mut members = self.participants.iter().filter(|one| one.accepted()).filter_map(member);
@@ -113,7 +87,7 @@ impl Provider {
         }
         let state = self.state();
         let changed = state != before && before != SessionState::Registered;
-        if changed || !news.answers.is_empty() || !news.reports.is_empty() {
+        if changed || !news.is_empty() {
             self.send_progress(&self.initiator().clone(), news, context);
         }
         let concerns_peers = matches!(state, SessionState::Building | SessionState::Running) || state.is_end();
@@ -144,6 +118,7 @@ impl Provider {
             state: self.state(),
             answers: news.answers,
             reports: news.reports,
+            withdrawn: news.withdrawn,
             failure,
         };
         context.send(to, progress);
