@@ -59,7 +59,7 @@ fn the_whole_method_is_shown_and_leaves_nothing() {
     let shown = result(&run(folder.path(), &["--format", "json"]));
     assert_eq!(shown["ok"], true);
     assert_eq!(shown["left_behind"], Value::Array(Vec::new()));
-    assert!(["site", "notice"].contains(&shown["service"].as_str().unwrap()), "{shown}");
+    assert!(["chat", "site", "notice"].contains(&shown["service"].as_str().unwrap()), "{shown}");
     assert_eq!(shown["session"].as_str().map(str::len), Some(26));
     assert!(shown["seconds"].as_f64().is_some_and(|seconds| seconds > 0.0));
     assert_eq!(shown["statement"]["closed"], true);

@@ -6,56 +6,13 @@
 #[path = "support/sandbox.rs"]
 mod sandbox;
 
+#[path = "support/network.rs"]
+mod network;
+
 use std::process::Command;
 
+use network::{Network, ip_of, namespace};
 use sandbox::{Sandbox, participants};
-
-/// Names are for the whole machine; addresses are seen in the namespaces only.
-fn namespace(node: &str) -> String {
-    format!("dt{}{node}", std::process::id())
-}
-
-/// The address of a node: RFC 5737 keeps this network for documentation.
-fn ip_of(node: &str) -> String {
-    let last = ["p", "i", "a"].iter().position(|name| *name == node).expect("one of the three") + 1;
-    format!("192.0.2.{last}")
-}
-
-fn ip(words: &str) -> Result<(), String> {
-    let done = Command::new("ip").args(words.split(' ')).output().map_err(|why| why.to_string())?;
-    if done.status.success() { Ok(()) } else { Err(format!("ip {words}: {}", String::from_utf8_lossy(&done.stderr))) }
-}
-
-/// The namespaces, and a bridge in one of its own. Taken down when it is dropped.
-struct Network;
-
-impl Network {
-    fn new() -> Result<Self, String> {
-        let hub = namespace("hub");
-        ip(&format!("netns add {hub}"))?;
-        let network = Self;
-        ip(&format!("-n {hub} link add bridge type bridge"))?;
-        ip(&format!("-n {hub} link set bridge up"))?;
-        for node in ["p", "i", "a"] {
-            let name = namespace(node);
-            ip(&format!("netns add {name}"))?;
-            ip(&format!("-n {name} link add eth0 type veth peer name to-{node} netns {hub}"))?;
-            ip(&format!("-n {hub} link set to-{node} master bridge up"))?;
-            ip(&format!("-n {name} addr add {}/24 dev eth0", ip_of(node)))?;
-            ip(&format!("-n {name} link set eth0 up"))?;
-            ip(&format!("-n {name} link set lo up"))?;
-        }
-        Ok(network)
-    }
-}
-
-impl Drop for Network {
-    fn drop(&mut self) {
-        for name in ["p", "i", "a", "hub"].map(namespace) {
-            drop(ip(&format!("netns delete {name}")));
-        }
-    }
-}
 
 /// What the site answers to the machine `node`.
 fn fetch(node: &str, url: &str) -> String {
@@ -76,7 +33,7 @@ fn a_site_runs_between_three_machines() {
         }
     };
     let mut sandbox = Sandbox::new();
-    sandbox.around = |node| ["ip", "netns", "exec", &namespace(node)].map(str::to_owned).into();
+    sandbox.around = network::on;
     let [p, i, a] = ["p", "i", "a"].map(|node| sandbox.init_at(node, &format!("{}:4800", ip_of(node))));
     sandbox.trust("p", "i", &i, "request");
     sandbox.trust("i", "p", &p, "provide");

@@ -8,6 +8,7 @@ mod story;
 
 use std::time::Duration;
 
+use clap::ValueEnum;
 use serde::Serialize;
 use serde_json::Value;
 
@@ -44,9 +45,9 @@ pub(super) struct Args {
     /// How many peers
     #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u16).range(1..=16))]
     peers: u16,
-    /// What they run
-    #[arg(long, value_enum, default_value_t = Show::Site)]
-    service: Show,
+    /// What they run; else the first of these that this machine can show
+    #[arg(long, value_enum)]
+    service: Option<Show>,
     /// Leave the state directories where they are
     #[arg(long)]
     keep: bool,
@@ -123,17 +124,15 @@ fn as_failure(error: Error, stage: &Stage) -> Error {
     })
 }
 
-/// The service that was asked for, or the one that every machine can run.
-fn choose(wanted: Show, shell: &Shell) -> Result<Show> {
-    let lacks = wanted.lacks()?;
-    if lacks.is_empty() {
-        return Ok(wanted);
+/// The service that was asked for, or the first that this machine can show. The last of them needs nothing.
+fn choose(wanted: Option<Show>, shell: &Shell) -> Result<Show> {
+    for show in wanted.as_ref().map_or(Show::value_variants(), std::slice::from_ref) {
+        let lacks = show.lacks()?;
+        if lacks.is_empty() {
+            return Ok(*show);
+        }
+        shell.ui.note(&format!("{} cannot be shown here: {}", show.name(), lacks.join("; ")));
     }
-    shell.ui.note(&format!(
-        "{} cannot be shown here ({}): {} takes its place",
-        wanted.name(),
-        lacks.join("; "),
-        Show::Notice.name()
-    ));
+    shell.ui.note(&format!("{} takes its place", Show::Notice.name()));
     Ok(Show::Notice)
 }

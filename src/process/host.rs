@@ -15,6 +15,7 @@ use std::time::Duration;
 use regex_lite::Regex;
 
 use super::PATH;
+use super::command::Tools;
 use super::pid::{self, Identity};
 use crate::service::requirement::{ProgramVersion, Requirement};
 
@@ -137,17 +138,29 @@ pub(super) fn is_executable(path: &Path) -> bool {
 /// 3 s. Nothing for names that are not well known: who knows what those would do.
 pub fn program_version(path: &Path, name: &str) -> Option<ProgramVersion> {
     let (_, argument) = TELL_VERSION.iter().find(|(known, _)| *known == name)?;
-    let version = version_in(&output_of(path, argument, VERSION_LIMIT)?)?;
+    let version = version_in(&output_of(path, &[argument], VERSION_LIMIT)?)?;
     // Java 8 and older call themselves 1.8.
     let old_java = version.strip_prefix("1.").filter(|_| matches!(name, "java" | "jvm"));
     old_java.unwrap_or(&version).parse().ok()
 }
 
+/// What builds need so that they find Rust: its compiler is in one of these folders or on the fixed path, where it may stand
+/// for the one of rustup. Nothing where it or a linker is missing.
+pub fn rust(folders: impl Iterator<Item = PathBuf>) -> Option<Tools> {
+    let mut all = folders.filter(|folder| folder.is_absolute()).map(|folder| folder.join("rustc"));
+    let rustc = all.find(|path| is_executable(path)).or_else(|| find_executable("rustc"))?;
+    let told = output_of(&rustc, &["--print", "sysroot"], VERSION_LIMIT)?;
+    let root = PathBuf::from(told.trim());
+    let bin = root.join("bin");
+    (is_executable(&bin.join("rustc")) && find_executable("cc").is_some())
+        .then(|| Tools { path: vec![bin], read: vec![root] })
+}
+
 /// The beginning of what a program prints before it ends or the time is up. It and its group are gone afterwards.
-fn output_of(path: &Path, argument: &str, limit: Duration) -> Option<String> {
+fn output_of(path: &Path, arguments: &[&str], limit: Duration) -> Option<String> {
     let (reader, writer) = std::io::pipe().ok()?;
     let mut command = Command::new(path);
-    command.arg(argument).env_clear().envs([("PATH", PATH), ("LANG", "C.UTF-8")]).current_dir("/").process_group(0);
+    command.args(arguments).env_clear().envs([("PATH", PATH), ("LANG", "C.UTF-8")]).current_dir("/").process_group(0);
     command.stdin(Stdio::null()).stdout(writer.try_clone().ok()?).stderr(writer);
     let mut child = command.spawn().ok()?;
     // The command holds our ends of the pipe, which would keep it open.
@@ -251,7 +264,7 @@ mod tests {
     #[test]
     fn a_program_that_does_not_answer_is_ended_with_its_children() {
         let (folder, path) = tool("sleep 60 & echo $! > \"$(dirname \"$0\")/pid\"; wait");
-        assert_eq!(output_of(&path, "--version", Duration::from_millis(300)), None);
+        assert_eq!(output_of(&path, &["--version"], Duration::from_millis(300)), None);
         let pid = std::fs::read_to_string(folder.path().join("pid")).unwrap().trim().parse().unwrap();
         while Identity::of(pid).is_some_and(|left| left.is_alive()) {
             std::thread::yield_now();

@@ -1,16 +1,17 @@
 //! What a role's program is given to run with: its rendered command, its environment and the files that this names.
 
-use std::collections::BTreeMap;
-use std::path::Path;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
 
 use super::node::Node;
 use super::part::{Part, Places};
 use crate::message::Secret;
 use crate::message::secret::service_secret;
-use crate::model::{Code, Error, Result};
+use crate::model::{Code, Error, Name, ParticipantState, Party, Result, RoleName};
 use crate::process::plan::Plan;
 use crate::service::platform::Platform;
 use crate::service::template;
+use crate::session::Summary;
 use crate::store::secrets::Secrets as SecretStore;
 use crate::store::{file, installs, tree};
 
@@ -41,12 +42,12 @@ pub(super) fn plan(node: &Node, part: &Part, places: &Places) -> Result<Plan> {
 
 /// The `DEPLOYCTL_…` variables and the files that they name.
 fn variables(node: &Node, part: &Part, places: &Places, root: &Path) -> Result<BTreeMap<String, String>> {
-    let given = places.folder.join("given");
-    tree::remove(&given)?;
-    file::create_dir_private(&places.folder)?;
+    let given = given(places);
+    file::create_dir_private(&given)?;
     // What an earlier run of the program wrote stays.
     file::write_new(&places.usage, b"", file::PRIVATE)?;
     let option_files = given.join("options");
+    tree::remove(&option_files)?;
     file::create_dir_private(&option_files)?;
     let put = |name: &str, bytes: &[u8]| {
         let path = given.join(name);
@@ -65,7 +66,7 @@ fn variables(node: &Node, part: &Part, places: &Places, root: &Path) -> Result<B
             .hint("restore the folder secrets/ of the session, or request the service again"));
     };
     let secret = data_encoding::BASE32_NOPAD_NOCASE.encode(&service_secret(&key, &roster)).to_ascii_lowercase();
-    let pairs = [
+    let mut pairs = vec![
         ("OPTIONS", put("options.json", &json(&part.options))?),
         ("ROSTER", put("roster.json", &json(part.roster()))?),
         ("CONFIGURATION", put("configuration.json", &json(&part.delivery.configuration))?),
@@ -77,7 +78,62 @@ fn variables(node: &Node, part: &Part, places: &Places, root: &Path) -> Result<B
         ("PLATFORM", Platform::here().to_string()),
         ("DATA", root.join("data").display().to_string()),
     ];
+    let roster = part.roster();
+    let me = match part.party {
+        Party::Initiator => Some(&roster.initiator),
+        _ => roster.peers.iter().find(|peer| peer.key == node.key() && peer.role == part.role),
+    };
+    pairs.extend(me.map(|me| ("NAME", me.name.to_string())));
+    if part.party == Party::Initiator {
+        pairs.push(("PRESENT", present_folder(places).display().to_string()));
+    }
     Ok(pairs.into_iter().map(|(name, value)| (format!("DEPLOYCTL_{name}"), value)).collect())
+}
+
+fn given(places: &Places) -> PathBuf {
+    places.folder.join("given")
+}
+
+fn present_folder(places: &Places) -> PathBuf {
+    given(places).join("present")
+}
+
+/// Who takes part now, as `$DEPLOYCTL_PRESENT` tells the Initiator's program: a folder with a file for each participant, by
+/// its name, in which its role is. Who has declined, left, failed or come to rest has none any more.
+pub(super) struct Present {
+    folder: PathBuf,
+    /// As the files say; nothing is known of them at first.
+    told: Option<BTreeSet<(Name, RoleName)>>,
+}
+
+impl Present {
+    pub(super) fn new(places: &Places) -> Self {
+        Self { folder: present_folder(places), told: None }
+    }
+    /// Brings the files up to what is known of the session.
+    ///
+    /// # Errors
+    /// `io`, `disk-full`.
+    pub(super) fn keep(&mut self, summary: &Summary) -> Result<()> {
+        use ParticipantState::{Accepted, Confirmed, Delivered, Installed};
+        let takes_part = |state| matches!(state, Accepted | Delivered | Installed | Confirmed);
+        let here = summary.participants.iter().filter(|one| takes_part(one.state));
+        let now: BTreeSet<_> = here.map(|one| (one.name.clone(), one.role.clone())).collect();
+        if self.told.as_ref() == Some(&now) {
+            return Ok(());
+        }
+        file::create_dir_private(&self.folder)?;
+        for name in file::list(&self.folder)? {
+            if !now.iter().any(|(present, _)| **present == *name) {
+                file::remove_unsynced(&self.folder.join(name))?;
+            }
+        }
+        for (name, role) in &now {
+            file::write_atomic_unsynced(&self.folder.join(&**name), format!("{role}\n").as_bytes(), file::PRIVATE)?;
+        }
+        self.told = Some(now);
+        Ok(())
+    }
 }
 
 /// A file for the program to read.

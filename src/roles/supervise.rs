@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::drive::ByHand;
-use super::given::plan;
+use super::given::{Present, plan};
 use super::node::{Node, blocking};
 use super::part::Part;
 use super::poll::Cursor;
@@ -42,6 +42,8 @@ struct Watch {
     /// What the program says that it used, and whether its mistakes were told.
     usage: UsageFile,
     is_told: bool,
+    /// Who takes part, as the Initiator's program is told.
+    present: Present,
     /// How far that was read when it was made durable last.
     kept: Place,
     ticked: Time,
@@ -189,6 +191,10 @@ impl Watch {
         let mut kept = Kept::load(&meter)?;
         let usage = UsageFile::open(places.usage.clone(), &kept);
         let record = Record::read(&places.record)?;
+        let mut present = Present::new(&places);
+        if party == Party::Initiator {
+            present.keep(&machine.summary())?;
+        }
         // Said first of all: who finds the session running looks for a program.
         if machine.participation().is_none_or(|part| part.stage != Stage::Running) {
             node.step(session, party, What::Result(Outcome::Started))?;
@@ -210,6 +216,7 @@ impl Watch {
             before: kept.base,
             usage,
             is_told: false,
+            present,
             kept: kept.read,
             ticked: now,
             accounted: now,
@@ -242,6 +249,9 @@ impl Watch {
             }
             if projection.stop_wanted {
                 self.stop();
+            }
+            if self.party == Party::Initiator {
+                blocking(|| self.present.keep(&projection.summary))?;
             }
             self.tick()?;
         }

@@ -86,6 +86,14 @@ impl Sandbox {
         let made = self.run(node, &["init", "--name", node]).ok();
         made["address"].as_str().expect("an address").to_owned()
     }
+    /// Sets a node up differently.
+    pub fn configure(&self, node: &str, settings: &str) {
+        fs::write(self.state(node).join("config.toml"), settings).expect("a node's settings");
+    }
+    /// The folder of what is installed for a role.
+    pub fn installed(&self, node: &str, session: &str, role: &str) -> PathBuf {
+        self.state(node).join("installs/sessions").join(session).join(role)
+    }
     /// Tells `node` of another one.
     pub fn trust(&self, node: &str, name: &str, address: &str, may: &str) {
         let mut args = vec!["trust", "add", name, address];

@@ -1,5 +1,7 @@
 //! The demo from beginning to end, each act a step that is told.
 
+use std::path::PathBuf;
+
 use serde_json::Value;
 
 use super::proof::{Before, installed, left_behind, size};
@@ -8,7 +10,7 @@ use super::stage::{Stage, failed};
 use super::{FIRST_PEER, INITIATOR, PROVIDER};
 use crate::model::Result;
 use crate::node::port;
-use crate::store::tree;
+use crate::store::{file, tree};
 use crate::ui::table::table;
 
 /// Plays everything; returns the session and its final statement.
@@ -20,7 +22,7 @@ pub(super) async fn all(stage: &mut Stage, show: Show) -> Result<(String, Value)
     let session = request(stage, show, &before).await?;
     answers(stage, &session).await?;
     running(stage, &session).await?;
-    look(stage, show, &session)?;
+    look(stage, show, &session).await?;
     interim(stage, show, &session).await?;
     stop(stage, &session).await?;
     let statement = final_statement(stage, &session).await?;
@@ -72,7 +74,7 @@ async fn trust(stage: &mut Stage) -> Result<()> {
 /// How it was before: what is installed nowhere can be compared with what is left at the end.
 fn before(stage: &Stage, show: Show) -> Result<Before> {
     let installs = stage.parties[INITIATOR..].iter().map(installed).collect::<Result<_>>()?;
-    let port = if show == Show::Site { Some(port::free()?) } else { None };
+    let port = if show.listens() { Some(port::free()?) } else { None };
     Ok(Before { installs, port })
 }
 
@@ -130,7 +132,7 @@ fn all_participants(status: &Value, state: &str) -> bool {
 }
 
 /// Shows what is there, and what a peer gets to see.
-fn look(stage: &mut Stage, show: Show, session: &str) -> Result<()> {
+async fn look(stage: &mut Stage, show: Show, session: &str) -> Result<()> {
     let name = stage.parties[FIRST_PEER].name.clone();
     stage.story.step(format!("{name}: what is there now, and what there is to see"));
     for party in INITIATOR..stage.parties.len() {
@@ -142,28 +144,53 @@ fn look(stage: &mut Stage, show: Show, session: &str) -> Result<()> {
         stage.story.say(format!("{who}: {files} files, {bytes} bytes in installs/"));
     }
     let state = stage.parties[FIRST_PEER].state_dir()?;
-    let path = match show {
-        Show::Site => {
-            let (_, role) = show.roles();
-            state.installs().join("sessions").join(session).join(role).join("data/seen.json")
-        }
-        Show::Notice => state.run().join(format!("{session}.peer")).join("output.log"),
+    let (path, expected) = match show {
+        Show::Chat => (data(stage, FIRST_PEER, show, session)?.join("heard.txt"), talk(stage, show, session)?),
+        Show::Site => (data(stage, FIRST_PEER, show, session)?.join("seen.json"), "\"status\": 200".to_owned()),
+        Show::Notice => (state.run().join(format!("{session}.peer")).join("output.log"), "notice: ".to_owned()),
     };
-    let seen = tree::read_text(&path)?;
-    for line in seen.lines().take(2) {
+    let mut seen = tree::read_text(&path)?;
+    // What is said in a chat comes when it comes; the demo's own limit bounds it.
+    while show == Show::Chat && !seen.contains(&expected) {
+        stage.listen_a_moment().await?;
+        seen = tree::read_text(&path)?;
+    }
+    for line in seen.lines().take(8) {
         stage.story.say(format!("{name} sees: {line}"));
     }
-    let expected = if show == Show::Site { "\"status\": 200" } else { "notice: " };
-    if !seen.contains(expected) {
+    if !seen.contains(&expected) {
         return Err(failed(format!("{name} sees nothing of the service: {} holds {seen:?}", path.display())));
     }
     Ok(())
 }
 
+/// The data folder of a participant's role.
+fn data(stage: &Stage, party: usize, show: Show, session: &str) -> Result<PathBuf> {
+    let (initiator, peer) = show.roles();
+    let role = if party == INITIATOR { initiator } else { peer };
+    Ok(stage.parties[party].state_dir()?.installs().join("sessions").join(session).join(role).join("data"))
+}
+
+/// The last of them says something in the chat room; returns how it is heard.
+fn talk(stage: &mut Stage, show: Show, session: &str) -> Result<String> {
+    let last = stage.parties.len() - 1;
+    let name = stage.parties[last].name.clone();
+    let line = "Good to be here.";
+    file::write_atomic(
+        &data(stage, last, show, session)?.join("say.txt"),
+        format!("{line}\n").as_bytes(),
+        file::PRIVATE,
+    )?;
+    stage.story.say(format!("{name}: $ echo \"{line}\" >> data/say.txt"));
+    Ok(format!("{name}: {line}\n"))
+}
+
 async fn interim(stage: &mut Stage, show: Show, session: &str) -> Result<()> {
     stage.story.step("anna: accounts for what was used so far; shop countersigns");
     let usage = show.usage(stage.parties.len() - FIRST_PEER);
-    stage.run(INITIATOR, &["account", session, "--interim", "--usage", &usage]).await?;
+    let mut command = vec!["account", session, "--interim"];
+    command.extend(usage.iter().flat_map(|usage| ["--usage", usage]));
+    stage.run(INITIATOR, &command).await?;
     let statement = same_statement(stage, session).await?;
     stage.story.say(format!("so far {} {}", text(&statement, "total"), text(&statement, "currency")));
     Ok(())

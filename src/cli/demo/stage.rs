@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde_json::Value;
@@ -14,6 +14,8 @@ use super::services;
 use super::story::Story;
 use crate::model::{Address, Code, Error, Result};
 use crate::process::children::{Child, Line, end_all_below};
+use crate::store::config::{Build, Config};
+use crate::store::file;
 use crate::store::scratch::Scratch;
 use crate::store::state::StateDir;
 
@@ -65,6 +67,11 @@ impl Stage {
     ) -> Result<Self> {
         let scratch = Scratch::make(PREFIX)?;
         services::write(&scratch, SERVICES)?;
+        if let Some(tools) = services::rust() {
+            let settings = Config { build: Build { path: tools.path, read: tools.read }, ..Config::default() };
+            let text = toml::to_string(&settings).map_err(|why| failed(format!("the provider's settings: {why}")))?;
+            scratch.put(&Path::new(names[super::PROVIDER]).join("config.toml"), text.as_bytes(), file::PLAIN)?;
+        }
         let party = |name: &&str| Party {
             name: (*name).to_owned(),
             state: scratch.path().join(name),

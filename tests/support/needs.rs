@@ -1,0 +1,39 @@
+//! What tests need of the machine: other people's programs, and the Rust toolchain for services that are compiled.
+
+#![allow(clippy::allow_attributes, dead_code, unreachable_pub, reason = "no test file uses all of it")]
+#![allow(
+    clippy::disallowed_methods,
+    clippy::panic,
+    clippy::print_stderr,
+    reason = "asks for programs, and gives up loudly"
+)]
+
+use std::path::Path;
+use std::process::Command;
+
+/// Says that a test is skipped; where all of them are required, as in CI, that is a failure.
+pub fn skip(why: &str) {
+    let required = std::env::var("DEPLOYCTL_JUDGES").is_ok_and(|value| value == "required");
+    assert!(!required, "cannot be skipped here: {why}");
+    eprintln!("skipped: {why}");
+}
+
+/// Whether all of these programs are installed; says so where not.
+pub fn has(tools: &[&str]) -> bool {
+    let missing = tools.iter().find(|tool| Command::new(tool).arg("--version").output().is_err());
+    if let Some(tool) = missing {
+        skip(&format!("{tool} is not installed"));
+    }
+    missing.is_none()
+}
+
+/// What a provider's `config.toml` says so that its builds find `rustc`; says so where there is none.
+pub fn rust() -> Option<String> {
+    let told = Command::new("rustc").args(["--print", "sysroot"]).output().ok().filter(|told| told.status.success());
+    let sysroot = told.map(|told| String::from_utf8_lossy(&told.stdout).trim().to_owned());
+    if !sysroot.as_deref().is_some_and(|root| Path::new(root).join("bin/rustc").exists()) {
+        skip("rustc is not installed");
+        return None;
+    }
+    sysroot.map(|root| format!("[build]\npath = [\"{root}/bin\"]\nread = [\"{root}\"]\n"))
+}
