@@ -130,6 +130,24 @@ fn data_is_kept_where_its_owner_says_so_and_removing_twice_is_no_error() {
     }
 }
 
+/// The `serve` waits for a person's word, which only the command has.
+#[test]
+fn what_a_serving_node_asks_its_owner_about_is_done_by_the_command() {
+    let parties = Parties::new();
+    let sandbox = &parties.sandbox;
+    parties.offer_stays();
+    sandbox.configure("a", "[policy]\ninstall = \"ask\"\nremove = \"ask\"\n");
+    let _serving = parties.serve_all();
+    let session = parties.request("stays", &["--peer", "a", "--wait", "delivered"]);
+    sandbox.wait("a", &session, "delivered", |status| participants(status)[0].1 == "delivered");
+    sandbox.run("a", &["install", &session]).ok();
+    sandbox.wait_state("i", &session, "running");
+    sandbox.run("i", &["stop", &session]).ok();
+    sandbox.wait("a", &session, "stopped", |status| participants(status)[0].1 == "stopped");
+    sandbox.run("a", &["remove", &session]).ok();
+    parties.all_is_well(&session, &["p", "i", "a"]);
+}
+
 #[test]
 fn two_nodes_are_enough_and_one_may_be_both_provider_and_participant() {
     let parties = Parties::new();

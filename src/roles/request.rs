@@ -239,7 +239,7 @@ impl Node {
         Ok(Invitee { name: wanted.name.clone(), address: wanted.address.clone(), role, notification })
     }
 
-    /// Waits until `done` says so, doing this node's work meanwhile where no `serve` does.
+    /// Waits until `done` says so, doing this node's work meanwhile where no `serve` does, or may not without a person.
     ///
     /// # Errors
     /// What `done` says; `timed-out` after `limit`.
@@ -267,8 +267,9 @@ impl Node {
                     .hint("it goes on; `deployctl status` shows how")
                     .about(session));
             }
-            if serve::running(&self.state)?.is_none() {
-                if poller.is_none() && party != Party::Provider {
+            let is_served = serve::running(&self.state)?.is_some();
+            if !is_served || self.waits_for_word(by_hand) {
+                if !is_served && poller.is_none() && party != Party::Provider {
                     poller = Some(tokio::spawn(keep_polling(Arc::clone(self), projection.summary.provider.clone())));
                 }
                 if head != Some(projection.head) || next.is_some_and(|next| next <= now) {
@@ -285,6 +286,12 @@ impl Node {
             self.clear_away(session, party, ByHand { remove: true, ..ByHand::default() }).await?;
         }
         result
+    }
+
+    /// Whether policy has a `serve` wait for just what a person said yes to: only the process that was told so can do it.
+    fn waits_for_word(&self, by_hand: ByHand) -> bool {
+        let policy = &self.config.policy;
+        (by_hand.install && policy.install == Consent::Ask) || (by_hand.remove && policy.remove == Consent::Ask)
     }
 
     /// What is over is stopped, removed and reported by this very command where no `serve` does: nobody else may come by.
