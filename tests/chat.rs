@@ -6,8 +6,12 @@
 mod needs;
 #[path = "support/network.rs"]
 mod network;
+#[path = "support/parties.rs"]
+mod parties;
 #[path = "support/sandbox.rs"]
 mod sandbox;
+#[path = "support/services.rs"]
+mod services;
 
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
@@ -16,45 +20,35 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use network::{Network, ip_of};
+use parties::{Parties, WELCOME};
 use sandbox::{Sandbox, Serving, free_port, read, until};
 
 const SERVICES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/services");
 
 /// Provider, Initiator and two peers, in a room.
 struct Room {
-    sandbox: Sandbox,
+    parties: Parties,
     session: String,
     port: u16,
     _serving: Vec<Serving>,
 }
 
 impl Room {
-    /// `place` says where a node listens.
-    fn open(sandbox: Sandbox, settings: &str, port: u16, place: impl Fn(&str) -> String) -> Self {
-        let [p, i, a, b] = network::NODES.map(|node| sandbox.init_at(node, &place(node)));
-        sandbox.configure("p", settings);
-        sandbox.trust("p", "i", &i, "request");
-        sandbox.trust("i", "p", &p, "provide");
-        let mut serving = vec![sandbox.serve("p", &["--services", SERVICES]), sandbox.serve("i", &[])];
-        for (peer, address) in [("a", &a), ("b", &b)] {
-            sandbox.trust("i", peer, address, "");
-            sandbox.trust(peer, "p", &p, "provide");
-            sandbox.trust(peer, "i", &i, "invite,auto-accept");
-            serving.push(sandbox.serve(peer, &[]));
-        }
+    fn open(parties: Parties, settings: &str, port: u16) -> Self {
+        parties.sandbox.configure("p", settings);
+        let serving = parties.serve_fixtures();
         let port_option = format!("port={port}");
-        let mut request = vec!["request", "chat", "--provider", "p", "--peer", "a", "--peer", "b", "--quorum", "any"];
-        request.extend(["--set", &port_option, "--set", "greeting=Hello, all.", "--wait", "running"]);
-        let requested = sandbox.run("i", &request).ok();
-        let session = requested["session"].as_str().expect("a session").to_owned();
-        let room = Self { sandbox, session, port, _serving: serving };
+        let peers = ["--peer", "a", "--peer", "b", "--quorum", "any", "--wait", "running"];
+        let options = ["--set", &port_option, "--set", "greeting=Hello, all."];
+        let session = parties.request("chat", &[peers.as_slice(), &options].concat());
+        let room = Self { parties, session, port, _serving: serving };
         for peer in ["a", "b"] {
             until(&format!("{peer} is in the room"), || room.heard(peer).contains("* Hello, all.\n"));
         }
         room
     }
     fn root(&self, node: &str) -> PathBuf {
-        self.sandbox.installed(node, &self.session, if node == "i" { "host" } else { "guest" })
+        self.parties.sandbox.installed(node, &self.session, if node == "i" { "host" } else { "guest" })
     }
     fn heard(&self, node: &str) -> String {
         read(&self.root(node).join("data/heard.txt"))
@@ -70,12 +64,8 @@ impl Room {
         }
     }
     fn end(self) {
-        self.sandbox.run("i", &["stop", &self.session]).ok();
-        for node in network::NODES {
-            let status = self.sandbox.wait(node, &self.session, "over", |status| status["over"] == true);
-            assert_eq!(status["state"], "closed", "{status:#}");
-            self.sandbox.run(node, &["verify", &self.session]).ok();
-        }
+        self.parties.sandbox.run("i", &["stop", &self.session]).ok();
+        self.parties.all_is_well(&self.session, &network::NODES);
     }
 }
 
@@ -91,7 +81,8 @@ fn a_line_goes_from_guest_to_guest_through_the_host_over_three_machines() {
     };
     let mut sandbox = Sandbox::new();
     sandbox.around = network::on;
-    let room = Room::open(sandbox, &settings, 4750, |node| format!("{}:4800", ip_of(node)));
+    let parties = Parties::placed(sandbox, WELCOME, |node| format!("{}:4800", ip_of(node)));
+    let room = Room::open(parties, &settings, 4750);
     room.say("a", "Tea, anyone?");
     room.all_hear(&["i", "a", "b"], "a: Tea, anyone?");
     room.say("i", "With milk\u{1b}[2J, please.");
@@ -110,7 +101,7 @@ struct Copy {
 impl Copy {
     fn of(room: &Room, name: &'static str) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
-        let given = room.sandbox.state(name).join("run").join(format!("{}.peer", room.session)).join("given");
+        let given = room.parties.sandbox.state(name).join("run").join(format!("{}.peer", room.session)).join("given");
         fs::copy(room.root(name).join("current/bin/chat"), folder.path().join("chat")).expect("the program");
         fs::copy(given.join("secret"), folder.path().join("secret")).expect("the secret");
         Self { folder, name, port: room.port }
@@ -140,7 +131,7 @@ fn guess(port: u16, name: &str) -> String {
 #[test]
 fn a_stranger_and_a_guest_that_left_are_not_let_in() {
     let Some(settings) = needs::rust() else { return };
-    let room = Room::open(Sandbox::new(), &settings, free_port(), |_| format!("127.0.0.1:{}", free_port()));
+    let room = Room::open(Parties::new(), &settings, free_port());
     assert_eq!(guess(room.port, "a"), "refused you do not know this session's secret");
     let copy = Copy::of(&room, "a");
     let unknown = Copy { name: "mallory", ..Copy::of(&room, "b") };
@@ -149,7 +140,7 @@ fn a_stranger_and_a_guest_that_left_are_not_let_in() {
 
     room.say("a", "Bye.");
     room.all_hear(&["b"], "a: Bye.");
-    room.sandbox.run("a", &["stop", &room.session]).ok();
+    room.parties.sandbox.run("a", &["stop", &room.session]).ok();
     room.all_hear(&["i", "b"], "* a is gone");
     until("the host knows that a has left", || {
         let refused = copy.knock();

@@ -4,7 +4,7 @@
 
 use std::path::PathBuf;
 
-use super::sandbox::{Sandbox, Serving};
+use super::sandbox::{Sandbox, Serving, free_port};
 use super::services::{self, Role};
 
 /// Introduced, and none of them serving yet.
@@ -18,15 +18,15 @@ pub const WELCOME: &str = "invite,auto-accept";
 impl Parties {
     /// Peers that accept by themselves.
     pub fn new() -> Self {
-        Self::introduced(WELCOME)
+        Self::placed(Sandbox::new(), WELCOME, on_loopback)
     }
     /// Peers that leave the answer to a person.
     pub fn asking() -> Self {
-        Self::introduced("invite")
+        Self::placed(Sandbox::new(), "invite", on_loopback)
     }
-    fn introduced(may: &str) -> Self {
-        let sandbox = Sandbox::new();
-        let [p, i, a, b] = ["p", "i", "a", "b"].map(|node| sandbox.init(node));
+    /// Each at its place, `HOST:PORT`.
+    pub fn placed(sandbox: Sandbox, may: &str, place: impl Fn(&str) -> String) -> Self {
+        let [p, i, a, b] = ["p", "i", "a", "b"].map(|node| sandbox.init_at(node, &place(node)));
         sandbox.trust("p", "i", &i, "request");
         sandbox.trust("i", "p", &p, "provide");
         for (node, address) in [("a", &a), ("b", &b)] {
@@ -48,13 +48,21 @@ impl Parties {
         self.offer("stays", &Role::new(services::STAYS), &Role::new(services::STAYS));
     }
     pub fn serve(&self, node: &str) -> Serving {
+        self.serve_with(node, "services")
+    }
+    fn serve_with(&self, node: &str, services: &str) -> Serving {
         match node {
-            "p" => self.sandbox.serve("p", &["--services", "services"]),
+            "p" => self.sandbox.serve("p", &["--services", services]),
             other => self.sandbox.serve(other, &[]),
         }
     }
     pub fn serve_all(&self) -> Vec<Serving> {
         ["p", "i", "a", "b"].map(|node| self.serve(node)).into()
+    }
+    /// The provider offers what comes with the program.
+    pub fn serve_fixtures(&self) -> Vec<Serving> {
+        let services = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/services");
+        ["p", "i", "a", "b"].map(|node| self.serve_with(node, services)).into()
     }
     /// Requests a service and gives the session's id.
     pub fn request(&self, service: &str, more: &[&str]) -> String {
@@ -92,4 +100,8 @@ impl Parties {
             sandbox.run(node, &["account", "verify", session]).ok();
         }
     }
+}
+
+fn on_loopback(_: &str) -> String {
+    format!("127.0.0.1:{}", free_port())
 }
