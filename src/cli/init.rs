@@ -3,7 +3,8 @@
 use serde::Serialize;
 
 use super::shell::Shell;
-use crate::model::{Address, Host, Key, Name, Result};
+use crate::message::rotate::GRACE;
+use crate::model::{Address, Host, Key, Name, Result, Span};
 use crate::node::{self, NodeIdentity};
 use crate::store::identity::{PrivatePem, StoredIdentity};
 use crate::store::state::StateDir;
@@ -15,7 +16,11 @@ use crate::store::state::StateDir;
 #[derive(clap::Args)]
 #[command(after_long_help = "Examples:
   deployctl init --name anna --address 192.0.2.7:4800
-  deployctl init --name laptop        a node that listens nowhere and asks its providers")]
+  deployctl init --name laptop        a node that listens nowhere and asks its providers
+  deployctl init --rotate             a new key; not while sessions go on or `serve` runs
+
+A rotation cannot be undone. It is no help against somebody who has your key: for that, make a new node, and have your
+contacts remove the old one.")]
 pub(super) struct Args {
     /// How this node introduces itself
     #[arg(long)]
@@ -23,6 +28,12 @@ pub(super) struct Args {
     /// Where others reach it; without, it listens nowhere
     #[arg(long, value_name = "HOST:PORT")]
     address: Option<Host>,
+    /// Take a new key, which the present one signs over; contacts follow by themselves
+    #[arg(long)]
+    rotate: bool,
+    /// How long contacts take the former key, too; at most 30d [default: 7d]
+    #[arg(long, value_name = "DURATION", requires = "rotate")]
+    grace: Option<Span>,
 }
 
 #[derive(Serialize)]
@@ -50,6 +61,10 @@ pub(super) fn run(args: &Args, shell: &Shell) -> Result<()> {
     if is_new || stored.settings != settings {
         stored.save(&state)?;
     }
+    if args.rotate {
+        rotate(args.grace.unwrap_or(GRACE), shell)?;
+        stored = StoredIdentity::load(&state)?;
+    }
     let key = NodeIdentity::from_pem(stored.key_pem.reveal(), &stored.cert_pem)?.key();
     let address = Address { key, host: stored.settings.host.clone() };
     let path = state.root().display().to_string();
@@ -60,4 +75,22 @@ pub(super) fn run(args: &Args, shell: &Shell) -> Result<()> {
     }
     let made = Made { name: stored.settings.name.clone(), key, address: address.clone(), state: path };
     shell.ui.data(&made, || address.to_string())
+}
+
+/// Takes a new key and tells the contacts that can be reached.
+fn rotate(grace: Span, shell: &Shell) -> Result<()> {
+    let node = shell.node()?;
+    let former = node.key();
+    node.rotate(grace)?;
+    shell.ui.note(&format!(
+        "the key {} was handed over to a new one; who gets your address needs the new one",
+        former.short()
+    ));
+    let node = shell.node()?;
+    let untold = shell.run(node.announce(None))?;
+    if !untold.is_empty() {
+        let names: Vec<_> = untold.iter().map(ToString::to_string).collect();
+        shell.ui.note(&format!("not told yet: {}; `deployctl serve` goes on trying", names.join(", ")));
+    }
+    Ok(())
 }

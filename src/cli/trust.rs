@@ -93,7 +93,7 @@ pub(super) fn run(args: &Args, shell: &Shell) -> Result<()> {
 
 fn add(name: &Name, address: &Address, may: Option<&Rights>, contacts: &Contacts, shell: &Shell) -> Result<()> {
     // Another address for a contact does not silently take its rights away.
-    let known = contacts.by_key(&address.key)?.map(|contact| contact.may);
+    let known = contacts.by_key(&address.key, shell.system.now())?.map(|contact| contact.may);
     let may = may.cloned().or(known).unwrap_or_default();
     let said = match contacts.add(name, address, &may, shell.system.now())? {
         Added::New => "added",

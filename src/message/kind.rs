@@ -12,6 +12,7 @@ use super::body::{
 };
 use super::enrol::{Enrol, Enrolled};
 use super::envelope::{Envelope, SigningKey};
+use super::rotate::{Rotate, Rotated};
 use super::strict;
 use crate::model::{Code, Error, Key, MessageId, Result, SessionId, Time};
 
@@ -108,6 +109,8 @@ bodies! {
     Receipt = "receipt", expires: false;
     Enrol = "enrol", expires: true;
     Enrolled = "enrolled", expires: false;
+    Rotate = "rotate", expires: false;
+    Rotated = "rotated", expires: false;
 }
 
 impl Body {
@@ -121,7 +124,9 @@ impl Body {
             | Body::Interface(_)
             | Body::ServiceRequest(_)
             | Body::Enrol(_)
-            | Body::Enrolled(_) => None,
+            | Body::Enrolled(_)
+            | Body::Rotate(_)
+            | Body::Rotated(_) => None,
             Body::Notification(body) => Some(SessionId::of_request(body.service_request)),
             Body::Registration(body) => Some(body.session),
             Body::AddPeers(body) => Some(body.session),
@@ -172,7 +177,9 @@ impl Body {
             | Body::Start(_)
             | Body::Accounting(_)
             | Body::Enrol(_)
-            | Body::Enrolled(_) => Vec::new(),
+            | Body::Enrolled(_)
+            | Body::Rotate(_)
+            | Body::Rotated(_) => Vec::new(),
         }
     }
 }

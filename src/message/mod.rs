@@ -6,6 +6,7 @@ pub mod body;
 pub mod enrol;
 pub mod envelope;
 pub mod kind;
+pub mod rotate;
 pub mod secret;
 mod strict;
 pub mod verified;
@@ -18,5 +19,6 @@ pub use body::{
 pub use enrol::{Enrol, Enrolled};
 pub use envelope::{Envelope, SigningKey};
 pub use kind::{Body, Head, Message};
+pub use rotate::{Rotate, Rotated};
 pub use secret::{Commitment, Secret, Secrets};
 pub use verified::Verified;

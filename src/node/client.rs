@@ -12,14 +12,15 @@ use hyper::{Method, Request, Response, StatusCode};
 use tokio::time::timeout;
 
 use super::body::read_answer;
-use super::connect::{broken, connect, host_of};
+use super::connect::{broken, connect, connect_to_any, host_of};
 use super::identity::NodeIdentity;
 use super::limits::{ANSWER_BYTES, INBOX_BYTES, INBOX_MARGIN, INBOX_WAIT, MANIFEST_BYTES, PROBLEM_BYTES, REQUEST};
 use super::pool::{Link, Pool};
 use super::problem;
 use super::range::ByteRange;
 use super::wire::{InboxBatch, Posted, from_json};
-use crate::model::{Address, Code, Digest, Error, Result, SessionId};
+use crate::message::Envelope;
+use crate::model::{Address, Code, Digest, Error, Key, Result, SessionId};
 
 /// Asks other nodes in the name of one identity. Must be used within a tokio runtime; any number of calls may run at
 /// once. Requests can be sent again without harm, and are, once, where a kept connection turns out to be gone.
@@ -111,6 +112,25 @@ impl Client {
     /// As [`Client::post`].
     pub async fn node(&self, at: &Address) -> Result<serde_json::Value> {
         parse(at, &self.ask(at, Ask::get("/v1/node".to_owned(), ANSWER_BYTES)).await?.1, "a node's description")
+    }
+
+    /// Whose key answers at this address, whichever it is, and what led to it, not verified.
+    ///
+    /// # Errors
+    /// As [`Client::post`].
+    pub async fn rotations(&self, at: &Address) -> Result<(Key, Vec<Envelope>)> {
+        let ask = Ask::get("/v1/rotations".to_owned(), ANSWER_BYTES);
+        let exchange = async {
+            let (mut link, seen) = connect_to_any(&self.identity, at).await?;
+            let at = Address { key: seen, host: at.host.clone() };
+            let response = send(&mut link, &at, &ask).await?;
+            let (status, body) = self.finish(&at, Begun { response, link }, ask.limit).await?;
+            if !status.is_success() {
+                return Err(problem::to_error(&at, status, &body));
+            }
+            Ok((seen, parse(&at, &body, "rotations")?))
+        };
+        timeout(ask.within, exchange).await.map_err(|_| late(at, ask.within))?
     }
 
     /// The beginning of the answer to a ranged request for a package; the time of its body is the caller's to bound.

@@ -13,19 +13,31 @@ use super::identity::NodeIdentity;
 use super::limits::{CONNECT, CONNECTION_BUFFER_BYTES};
 use super::pool::Link;
 use super::{problem, tls};
-use crate::model::{Address, Code, Error, Host, Result};
+use crate::model::{Address, Code, Error, Host, Key, Result};
 
 /// Connects, shakes hands, and hands the connection to a task of its own, which ends when the link is dropped.
 ///
 /// # Errors
 /// `wrong-key` where another key answers, `unreachable`, `timed-out`.
 pub(super) async fn connect(identity: &NodeIdentity, to: &Address) -> Result<Link> {
+    Ok(connect_to(identity, to, Some(to.key)).await?.0)
+}
+
+/// Connects to whoever answers there, and tells whose key it is.
+///
+/// # Errors
+/// `unreachable`, `timed-out`.
+pub(super) async fn connect_to_any(identity: &NodeIdentity, to: &Address) -> Result<(Link, Key)> {
+    connect_to(identity, to, None).await
+}
+
+async fn connect_to(identity: &NodeIdentity, to: &Address, expected: Option<Key>) -> Result<(Link, Key)> {
     let host = host_of(to)?;
     let late = |_| {
         let why = format!("could not connect to {} within {} s", problem::named(to), CONNECT.as_secs());
         Error::new(Code::TimedOut, why).hint("check the address, and that a firewall lets the port through")
     };
-    timeout(CONNECT, shake_hands(identity, to, host)).await.map_err(late)?
+    timeout(CONNECT, shake_hands(identity, to, host, expected)).await.map_err(late)?
 }
 
 /// Where a node listens.
@@ -39,11 +51,12 @@ pub(super) fn host_of(to: &Address) -> Result<&Host> {
     })
 }
 
-async fn shake_hands(identity: &NodeIdentity, to: &Address, host: &Host) -> Result<Link> {
-    let connector = TlsConnector::from(tls::client_config(identity, to.key)?);
+async fn shake_hands(identity: &NodeIdentity, to: &Address, host: &Host, expected: Option<Key>) -> Result<(Link, Key)> {
+    let connector = TlsConnector::from(tls::client_config(identity, expected)?);
     let tcp = TcpStream::connect((host.name.as_str(), host.port)).await.map_err(|why| no_connection(to, &why))?;
     tcp.set_nodelay(true).map_err(|why| no_connection(to, &why))?;
     let stream = connector.connect(tls::server_name(), tcp).await.map_err(|why| no_handshake(to, &why))?;
+    let seen = tls::peer_key(stream.get_ref().1.peer_certificates()).unwrap_or(to.key);
     let (link, connection) = http1::Builder::new()
         .max_buf_size(CONNECTION_BUFFER_BYTES)
         .handshake(TokioIo::new(stream))
@@ -51,7 +64,7 @@ async fn shake_hands(identity: &NodeIdentity, to: &Address, host: &Host) -> Resu
         .map_err(|why| broken(to, &why))?;
     // What goes wrong with it, the request in flight gets to know.
     tokio::spawn(connection);
-    Ok(link)
+    Ok((link, seen))
 }
 
 fn no_connection(to: &Address, why: &io::Error) -> Error {

@@ -6,6 +6,7 @@ use std::pin::Pin;
 use std::time::Duration;
 
 use super::wire::{InboxBatch, Posted};
+use crate::message::Envelope;
 use crate::model::{Digest, Error, Key, Result, SessionId};
 
 /// An answer on its way.
@@ -57,6 +58,10 @@ pub trait Handler: Send + Sync {
     fn package(&self, peer: Caller, digest: Digest, part: Part) -> Answering<'_, Result<Stored>>;
     /// `GET /v1/node`.
     fn node(&self, peer: Caller) -> Answering<'_, Result<serde_json::Value>>;
+    /// `GET /v1/rotations`: what led to this node's key, for everybody to read.
+    fn rotations(&self) -> Vec<Envelope> {
+        Vec::new()
+    }
     /// The server itself refused something, in the handshake (no key known) or as HTTP: for the audit. Called often
     /// under attack: must be quick, and merge what repeats. `what` may hold foreign text.
     fn refused(&self, key: Option<Key>, ip: IpAddr, what: &str);

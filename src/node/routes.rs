@@ -90,6 +90,10 @@ impl Routes {
             (&Method::POST, "/v1/messages") => self.message(caller, request).await,
             (&Method::GET, "/v1/inbox") => self.inbox(caller, request.uri().query().unwrap_or("")).await,
             (&Method::GET, "/v1/node") => Ok(json(self.handler.node(caller).await?.to_string())),
+            (&Method::GET, "/v1/rotations") => {
+                let rotations = serde_json::to_vec(&self.handler.rotations());
+                Ok(json(rotations.expect("strings and lists serialize")))
+            }
             (&Method::GET | &Method::HEAD, path) if path.starts_with("/v1/packages/") => {
                 self.package(caller, path, request.uri().query().unwrap_or(""), request.headers()).await
             }

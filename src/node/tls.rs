@@ -52,8 +52,8 @@ pub(super) fn server_config(identity: &NodeIdentity) -> Result<Arc<ServerConfig>
     Ok(Arc::new(config))
 }
 
-/// The client's side of a connection to the node with this very key.
-pub(super) fn client_config(identity: &NodeIdentity, expected: Key) -> Result<Arc<ClientConfig>> {
+/// The client's side of a connection to the node with this very key, or to see which it has.
+pub(super) fn client_config(identity: &NodeIdentity, expected: Option<Key>) -> Result<Arc<ClientConfig>> {
     let mut config = ClientConfig::builder_with_provider(Arc::clone(provider()))
         .with_protocol_versions(&[&TLS13])
         .map_err(|why| internal(&why))?
@@ -97,9 +97,9 @@ pub(super) fn other_key(why: &std::io::Error) -> Option<&OtherKey> {
     }
 }
 
-/// Takes a server with this key only.
+/// Takes a server with this key only, or with any where none is expected.
 #[derive(Debug)]
-struct ThisKey(Key);
+struct ThisKey(Option<Key>);
 
 impl ServerCertVerifier for ThisKey {
     fn verify_server_cert(
@@ -111,11 +111,13 @@ impl ServerCertVerifier for ThisKey {
         _now: UnixTime,
     ) -> Result<ServerCertVerified, TlsError> {
         let seen = ed25519_key(end_entity)?;
-        if seen != self.0 {
-            let other = OtherError(Arc::new(OtherKey { expected: self.0, seen }));
-            return Err(TlsError::InvalidCertificate(CertificateError::Other(other)));
+        match self.0 {
+            Some(expected) if seen != expected => {
+                let other = OtherError(Arc::new(OtherKey { expected, seen }));
+                Err(TlsError::InvalidCertificate(CertificateError::Other(other)))
+            }
+            _ => Ok(ServerCertVerified::assertion()),
         }
-        Ok(ServerCertVerified::assertion())
     }
     fn verify_tls12_signature(
         &self,

@@ -73,7 +73,8 @@ pub fn accountings(node: &Node, wanted: &Wanted) -> Result<Vec<Row>> {
             continue;
         }
         let contents = log::read(&node.state.session_log(session, party), session, party)?;
-        let cast = Cast::of(party, node.key(), &entries(&contents.records)?, |key| node.calls(key));
+        let entries = entries(&contents.records)?;
+        let cast = Cast::of(party, node.me_in(&entries), &entries, |key| node.calls(key));
         let tariff = tariff(node, session)?;
         for line in lines {
             rows.extend(rows_of(line, &cast, &part.summary.service, tariff.as_ref(), wanted)?);

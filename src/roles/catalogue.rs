@@ -300,7 +300,7 @@ fn check_options(specs: &[OptionSpec], request: &ServiceRequest, secrets: &Secre
 
 /// Rights are looked up at every request, so that removing a contact takes effect at once.
 fn permit(node: &Node, source: Source, right: Right, what: &str) -> Result<()> {
-    let contact = node.contacts.by_key(&source.key)?;
+    let contact = node.contacts.by_key(&source.key, node.system.now())?;
     match contact {
         Some(contact) if contact.may.may(right) => Ok(()),
         Some(contact) => Err(Error::new(Code::NotPermitted, format!("{} may not {what} here", contact.name))

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::intake::Source;
 use super::live::Live;
 use super::node::{Node, blocking};
+use crate::message::Envelope;
 use crate::model::{Address, Code, Digest, Error, Key, Name, Party, Result, RoleName, ServiceName, SessionId};
 use crate::node::{Answer, Answering, Caller, Handler, InboxBatch, Part, Posted, Stored};
 use crate::service::Definition;
@@ -39,6 +40,9 @@ impl Handler for Live {
             Ok(described)
         })
     }
+    fn rotations(&self) -> Vec<Envelope> {
+        self.node.shown_rotations().to_vec()
+    }
     fn refused(&self, key: Option<Key>, ip: IpAddr, what: &str) {
         let entry = audit::Entry { key, ip: Some(ip), what: what.to_owned(), code: Some(Code::Refused) };
         // An audit that cannot be written must not stop the server.
@@ -64,7 +68,7 @@ impl Live {
     }
     /// A contact, or a key that a live session names. All else is refused and audited.
     fn know(&self, peer: Caller) -> Result<()> {
-        if self.node.contacts.by_key(&peer.key)?.is_some() {
+        if self.node.contacts.by_key(&peer.key, self.node.system.now())?.is_some() {
             return Ok(());
         }
         for (session, party) in self.keys() {
@@ -132,7 +136,7 @@ impl Live {
     }
     fn describe(&self, peer: Caller) -> Result<serde_json::Value> {
         self.know(peer)?;
-        let contact = self.node.contacts.by_key(&peer.key)?;
+        let contact = self.node.contacts.by_key(&peer.key, self.node.system.now())?;
         let mut services = Vec::new();
         if contact.is_some_and(|contact| contact.may.may(Right::Request)) {
             for name in self.node.offered()? {

@@ -240,6 +240,7 @@ impl Node {
 
     /// Brings every installation of this node's sessions to before or after what was interrupted.
     pub fn recover(&self) -> Result<()> {
+        crate::store::identity::recover(&self.state)?;
         for (session, parties) in self.state.find_sessions()? {
             for party in parties {
                 let Ok(projection) = self.projection(session, party) else { continue };

@@ -60,6 +60,7 @@ impl Node {
         match &message.body {
             Body::InterfaceRequest(_) => catalogue::interface_request(self, &message, source).map(Some),
             Body::ServiceRequest(_) => catalogue::service_request(self, &message, &posted.secrets, source),
+            Body::Rotated(rotated) => self.rotated(&message, rotated).map(|()| None),
             Body::Enrol(_) => self.enrol(&message, &posted.secrets, source).map(Some),
             Body::Invitation(_) => invitations::take(self, &message, &posted.secrets).map(|()| None),
             _ => self.take_in_session(source, &message, &posted.secrets),

@@ -22,9 +22,10 @@ pub struct Acquaintance {
 
 impl Acquaintance {
     fn of(node: &Node, invitation: &Invitation, provider: crate::model::Key) -> Result<Self> {
+        let now = node.system.now();
         Ok(Self {
-            provider: node.contacts.by_key(&provider)?,
-            initiator: node.contacts.by_key(&invitation.initiator.address.key)?,
+            provider: node.contacts.by_key(&provider, now)?,
+            initiator: node.contacts.by_key(&invitation.initiator.address.key, now)?,
         })
     }
     fn may(contact: Option<&Contact>, right: Right) -> bool {

@@ -25,6 +25,7 @@ pub mod poll;
 pub mod proof;
 pub mod rehearsal;
 pub mod request;
+pub mod rotate;
 pub mod serve;
 pub mod sitting;
 pub mod statements;

@@ -5,6 +5,9 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::enrol::Guesses;
+use super::rotate::open_own;
+use crate::message::Envelope;
+use crate::message::rotate::Handover;
 use crate::model::event::Sink;
 use crate::model::{Address, Event, Key, Name, Party, Result, SessionId, Time};
 use crate::node::Client;
@@ -13,7 +16,7 @@ use crate::session::record::Replayed;
 use crate::store::audit::Audit;
 use crate::store::config::Config;
 use crate::store::contacts::Contacts;
-use crate::store::identity::{Settings, StoredIdentity};
+use crate::store::identity::{self, Settings, StoredIdentity};
 use crate::store::log::Head;
 use crate::store::state::StateDir;
 use crate::system::System;
@@ -27,6 +30,10 @@ pub(super) type UpTo = (Head, Arc<Replayed>);
 pub struct Node {
     pub state: StateDir,
     pub identity: Arc<NodeIdentity>,
+    /// What this node's former keys signed, oldest first.
+    pub(super) rotations: Vec<Envelope>,
+    /// The same, as it reads.
+    pub(super) former: Vec<Handover>,
     pub settings: Settings,
     pub config: Config,
     pub contacts: Contacts,
@@ -74,6 +81,7 @@ impl Node {
     pub fn open(state: StateDir, setting: Setting) -> Result<Self> {
         let stored = StoredIdentity::load(&state)?;
         let identity = Arc::new(NodeIdentity::from_pem(stored.key_pem.reveal(), &stored.cert_pem)?);
+        let rotations = identity::rotations(&state)?;
         let config = Config::load(&state.config())?;
         let services =
             config.serve.services.as_ref().map_or_else(|| state.services(), |folder| state.root().join(folder));
@@ -82,6 +90,8 @@ impl Node {
             audit: Audit::of(&state),
             client: Client::new(identity.clone()),
             identity,
+            former: open_own(&rotations)?,
+            rotations,
             settings: stored.settings,
             config,
             services,
@@ -129,7 +139,7 @@ impl Node {
     }
     /// Where to find a node: as its contact says, else as given.
     pub fn reach(&self, address: &Address) -> Address {
-        match self.contacts.by_key(&address.key) {
+        match self.contacts.by_key(&address.key, self.system.now()) {
             Ok(Some(contact)) if contact.address.host.is_some() => contact.address,
             _ => address.clone(),
         }

@@ -158,7 +158,9 @@ impl Order<'_> {
                 ])
             }
             Body::Receipt(receipt) => self.receipted(message, receipt),
-            Body::Enrol(_) | Body::Enrolled(_) => Err(missing("it belongs to no session")),
+            Body::Enrol(_) | Body::Enrolled(_) | Body::Rotate(_) | Body::Rotated(_) => {
+                Err(missing("it belongs to no session"))
+            }
         }
     }
     fn said_by_provider(&self, key: Key) -> Result<()> {

@@ -54,7 +54,9 @@ impl Node {
             ));
         }
         let posted = Posted { envelope: sent.envelope.clone(), secrets: self.secrets_beside(session, sent, machine)? };
-        match self.client.post(&self.reach(&sent.to), &posted).await? {
+        self.announce(Some(sent.to.key)).await?;
+        let to = self.reach(&sent.to);
+        match self.or_follow(&to, self.client.post(&to, &posted).await).await? {
             PostAnswer::Accepted => self.acknowledged(session, party, message.head.id)?,
             PostAnswer::Reply(reply) => self.take_reply(session, party, reply)?,
         }

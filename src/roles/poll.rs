@@ -29,7 +29,9 @@ impl Node {
     /// # Errors
     /// `unreachable`, `timed-out`; what kept a message from being taken.
     pub async fn poll(&self, provider: &Address, cursor: &mut Cursor, wait: Duration) -> Result<usize> {
-        let batch = self.client.inbox(&self.reach(provider), cursor.0, wait).await?;
+        self.announce(Some(provider.key)).await?;
+        let provider = &self.reach(provider);
+        let batch = self.or_follow(provider, self.client.inbox(provider, cursor.0, wait).await).await?;
         self.heard_from(provider.key);
         let count = batch.messages.len();
         for posted in batch.messages {
@@ -51,6 +53,7 @@ pub(super) async fn poll_all(live: Arc<Live>) -> Result<()> {
     loop {
         for (key, provider) in providers(&live)? {
             let live = Arc::clone(&live);
+            pollers.retain(|_, poller| !poller.is_finished());
             pollers.entry(key).or_insert_with(|| tokio::spawn(poll_on(live, provider)));
         }
         tokio::time::sleep(LOOK_AROUND).await;
@@ -81,9 +84,17 @@ async fn poll_on(live: Arc<Live>, provider: Address) {
     loop {
         match live.node.poll(&provider, &mut cursor, POLL_WAIT).await {
             Ok(_) => live.heard(provider.key),
+            // Under its new key it is another one to ask, and is looked for.
+            Err(_) if is_followed(&live, &provider) => return,
             Err(_) => tokio::time::sleep(POLL_PAUSE).await,
         }
     }
+}
+
+/// Whether a contact has another key by now than when its poller began.
+fn is_followed(live: &Live, provider: &Address) -> bool {
+    let contact = live.node.contacts.by_key(&provider.key, live.node.system.now());
+    contact.is_ok_and(|contact| contact.is_some_and(|contact| contact.address.key != provider.key))
 }
 
 /// Says to those whom this node works with that it is there again: what they could not deliver meanwhile comes now
@@ -98,7 +109,7 @@ pub(super) async fn greet(live: Arc<Live>) -> Result<()> {
     others.retain(|key, address| address.host.is_some() && *key != live.node.key());
     for address in others.into_values() {
         let node = Arc::clone(&live.node);
-        tokio::spawn(async move { node.client.node(&address).await });
+        tokio::spawn(async move { node.or_follow(&address, node.client.node(&address).await).await });
     }
     Ok(())
 }

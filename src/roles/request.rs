@@ -58,7 +58,9 @@ pub struct Wish {
 impl Node {
     /// A1: what a provider offers this node.
     pub async fn list_services(&self, provider: &Address) -> Result<Described> {
-        let described = self.client.node(&self.reach(provider)).await?;
+        self.announce(Some(provider.key)).await?;
+        let provider = &self.reach(provider);
+        let described = self.or_follow(provider, self.client.node(provider).await).await?;
         serde_json::from_value(described)
             .map_err(|why| Error::new(Code::BadMessage, format!("the provider's description does not read: {why}")))
     }
@@ -78,7 +80,10 @@ impl Node {
             InterfaceRequest { initiator: self.address(), service, presentation: Presentation::default(), nonce };
         let id = head.id;
         let posted = Posted::open(Message { head, body: body.into() }.seal(&self.identity.signing()));
-        let PostAnswer::Reply(reply) = self.client.post(&self.reach(provider), &posted).await? else {
+        self.announce(Some(provider.key)).await?;
+        let provider = &self.reach(provider);
+        let answer = self.or_follow(provider, self.client.post(provider, &posted).await).await?;
+        let PostAnswer::Reply(reply) = answer else {
             return Err(Error::new(Code::BadMessage, "the provider took the request and answered nothing"));
         };
         let message = Verified::open(reply.envelope)?;

@@ -10,6 +10,7 @@ use tokio::sync::{mpsc, watch};
 use super::live::Live;
 use super::node::{Node, Setting, blocking};
 use super::poll::{greet, poll_all};
+use super::rotate::announce_on;
 use crate::model::error::IoContext;
 use crate::model::{Address, Code, Error, Host, Party, Result, SessionId, Span};
 use crate::node::Server;
@@ -130,6 +131,7 @@ impl Service {
         } else {
             tasks.spawn(poll_all(Arc::clone(&live)));
         }
+        tokio::spawn(announce_on(Arc::clone(&live)));
         let mut look_around = tokio::time::interval(LOOK_AROUND);
         let mut stop = std::pin::pin!(stop);
         let mut buffer = [0u8; 256];

@@ -114,7 +114,10 @@ impl Node {
                 next.extend(session, usize::try_from(known.seq).unwrap_or(usize::MAX), &entries(&records)?)?;
                 Some(next)
             }
-            _ => run_again(self.key(), session, party, &records)?,
+            _ => {
+                let entries = entries(&records)?;
+                replay(party, self.me_in(&entries), session, &entries)?
+            }
         };
         let replayed = replayed.map(Arc::new);
         if let Some(replayed) = &replayed {
@@ -166,6 +169,10 @@ impl Sitting<'_> {
                 Some(replayed) => replayed.machine.step(&input)?,
             };
             records.push(record(&Entry::Input(input.clone()))?);
+            if step.sends.iter().any(|outgoing| outgoing.message.head.from != self.node.key()) {
+                let message = "this session was held under this node's former key, which signs no more";
+                return Err(Error::new(Code::WrongState, message).about(self.session));
+            }
             let sent = self.seal(&step);
             for one in &sent {
                 records.push(record(&Entry::Sent(one.clone()))?);
@@ -268,10 +275,6 @@ pub(super) fn entries(records: &[LogRecord]) -> Result<Vec<Entry>> {
                 .map_err(|error| error.while_doing(format!("record {}", record.seq)))
         })
         .collect()
-}
-
-fn run_again(me: Key, session: SessionId, party: Party, records: &[LogRecord]) -> Result<Option<Replayed>> {
-    replay(party, me, session, &entries(records)?)
 }
 
 fn not_found(session: SessionId, party: Party) -> Error {

@@ -70,11 +70,12 @@ pub fn timeline(node: &Node, prefix: &str) -> Result<Timeline> {
     }
     let mut cast = Cast::default();
     for (party, entries) in &logs {
-        cast.join(&Cast::of(*party, node.key(), entries, |key| node.calls(key)));
+        cast.join(&Cast::of(*party, node.me_in(entries), entries, |key| node.calls(key)));
     }
     let mut script = Script { cast: &cast, labels: cast.labels(), rows: Vec::new(), known: BTreeMap::new() };
     for (party, entries) in &logs {
-        entries.iter().try_fold(Time::from_unix_ms(0), |now, entry| script.entry(*party, node.key(), now, entry))?;
+        let me = node.me_in(entries);
+        entries.iter().try_fold(Time::from_unix_ms(0), |now, entry| script.entry(*party, me, now, entry))?;
     }
     let mut rows = script.rows;
     rows.sort_by_key(|row| row.time);
@@ -84,10 +85,10 @@ pub fn timeline(node: &Node, prefix: &str) -> Result<Timeline> {
 impl Node {
     /// What this node calls a key: itself, or a contact.
     pub(super) fn calls(&self, key: &Key) -> Option<String> {
-        if *key == self.key() {
+        if *key == self.key() || self.was(key) {
             return Some(self.name().to_string());
         }
-        self.contacts.by_key(key).ok().flatten().map(|contact| contact.name.to_string())
+        self.contacts.by_key(key, self.system.now()).ok().flatten().map(|contact| contact.name.to_string())
     }
 }
 
@@ -230,9 +231,13 @@ fn says(body: &Body) -> String {
         Body::ServiceRequest(request) => {
             format!("{} with {}", request.service.name, names(&request.peers))
         }
-        Body::Notification(_) | Body::Start(_) | Body::CloseAnswers(_) | Body::Enrol(_) | Body::Enrolled(_) => {
-            String::new()
-        }
+        Body::Notification(_)
+        | Body::Start(_)
+        | Body::CloseAnswers(_)
+        | Body::Enrol(_)
+        | Body::Enrolled(_)
+        | Body::Rotate(_)
+        | Body::Rotated(_) => String::new(),
         Body::AddPeers(add) => names(&add.peers),
         Body::Withdraw(withdraw) => with_reason("an invitation".to_owned(), Some(&withdraw.reason)),
         Body::Registration(registration) => format!("{} to be invited", registration.invited.len()),

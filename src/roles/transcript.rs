@@ -13,8 +13,9 @@ use super::order::{Manifests, Subject};
 use super::proof::{self, Signatures, proven};
 use super::sitting::entries;
 use super::verify::{Verification, signers};
+use crate::message::rotate::open_chain;
 use crate::message::{Envelope, SigningKey};
-use crate::model::{Code, Digest, Error, Key, Party, Result, SessionId};
+use crate::model::{Code, Digest, Error, Key, Party, Result, SessionId, Time};
 use crate::package::VerifiedManifest;
 use crate::store::fork::{self, Fork};
 use crate::store::{file, ledger, log};
@@ -36,6 +37,9 @@ pub struct Transcript {
     /// Whose side this is.
     pub party: Party,
     pub node_key: Key,
+    /// Where the node has another key by now, which seals: what led there.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub rotations: Vec<Envelope>,
     /// Everybody by the name that this node has for them. Said by this node alone.
     pub parties: Vec<Member>,
     /// The lines of the log as they are.
@@ -71,6 +75,18 @@ impl Transcript {
         let payload = serde_json::to_vec(&self.sealed()).expect("ids and digests serialize");
         self.seal = Some(Envelope::seal(SEAL_TYPE, payload, signer));
     }
+    /// The key that the node had when it sealed: the one under which it took part, or what that one led to.
+    fn sealing_key(&self) -> Result<Key> {
+        if self.rotations.is_empty() {
+            return Ok(self.node_key);
+        }
+        // Whoever checks a transcript may have no clock that is right.
+        let chain = open_chain(&self.rotations, Time::from_unix_ms(i64::MAX))?;
+        match (chain.first(), chain.last()) {
+            (Some(first), Some(last)) if first.from == self.node_key => Ok(last.to),
+            _ => Err(Error::new(Code::BrokenChain, "the rotations do not begin with the node's key")),
+        }
+    }
     /// # Errors
     /// `bad-signature`, `broken-chain`.
     fn check_seal(&self) -> Result<()> {
@@ -79,7 +95,7 @@ impl Transcript {
         if seal.payload_type != SEAL_TYPE {
             return Err(broken("it is of another type"));
         }
-        seal.verify(&self.node_key).map_err(|error| error.while_doing("the transcript's seal"))?;
+        seal.verify(&self.sealing_key()?).map_err(|error| error.while_doing("the transcript's seal"))?;
         let said: Sealed = serde_json::from_slice(&seal.payload).map_err(|why| broken(&why.to_string()))?;
         if said == self.sealed() { Ok(()) } else { Err(broken("something was changed after the node had sealed it")) }
     }
@@ -95,7 +111,9 @@ pub fn export(node: &Node, session: SessionId, party: Party) -> Result<Transcrip
     let mut records = log::read_lines(&path, session, party)?;
     // A step may have been added between the two readings.
     records.truncate(contents.records.len());
-    let cast = Cast::of(party, node.key(), &entries(&contents.records)?, |key| node.calls(key));
+    let entries = entries(&contents.records)?;
+    let me = node.me_in(&entries);
+    let cast = Cast::of(party, me, &entries, |key| node.calls(key));
     let mut manifests = BTreeMap::new();
     for (digest, bytes) in node.manifests(session, party)? {
         manifests.insert(digest, Envelope::from_json(&bytes)?);
@@ -112,7 +130,8 @@ pub fn export(node: &Node, session: SessionId, party: Party) -> Result<Transcrip
         version: VERSION,
         session,
         party,
-        node_key: node.key(),
+        node_key: me,
+        rotations: node.rotations_from(&me),
         parties: cast.members,
         records,
         ledger: text.lines().map(str::to_owned).collect(),

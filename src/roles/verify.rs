@@ -49,7 +49,7 @@ pub fn verify_session(node: &Node, session: SessionId, party: Party) -> Result<V
     let path = node.state.session_log(session, party);
     let contents = log::read(&path, session, party)?;
     let entries = entries(&contents.records)?;
-    let of = Subject { session, party, me: node.key() };
+    let of = Subject { session, party, me: node.me_in(&entries) };
     let cast = Cast::of(party, of.me, &entries, |key| node.calls(key));
     let manifests = open_manifests(node, session, party, &cast)?;
     let mut signed = Signatures::new();

@@ -7,6 +7,7 @@ use super::lock::Lock;
 use super::rights::Rights;
 use super::state::StateDir;
 use super::{document, file};
+use crate::message::rotate::Handover;
 use crate::model::name::NAME_CHARS;
 use crate::model::suggest::nearest;
 use crate::model::{Address, Code, Error, Key, Name, Result, Span, Time};
@@ -23,6 +24,17 @@ pub struct Contact {
     pub may: Rights,
     /// When it was added.
     pub since: Time,
+    /// Keys that it had before and that are still taken for it, oldest first.
+    pub former: Vec<Former>,
+}
+
+/// A key that a contact had before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Former {
+    pub key: Key,
+    /// It is refused from then on.
+    pub until: Time,
 }
 
 /// A contact's file: its name is the file's.
@@ -33,6 +45,8 @@ struct Entry {
     #[serde(default)]
     may: Rights,
     since: Time,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    former: Vec<Former>,
 }
 
 /// What adding a contact did.
@@ -67,8 +81,8 @@ impl Contacts {
             Some(_) => Added::Changed,
             None => Added::New,
         };
-        let since = before.map_or(now, |known| known.since);
-        self.write(&Contact { name: name.clone(), address: address.clone(), may: may.clone(), since })?;
+        let (since, former) = before.map_or((now, Vec::new()), |known| (known.since, known.former));
+        self.write(&Contact { name: name.clone(), address: address.clone(), may: may.clone(), since, former })?;
         Ok(done)
     }
 
@@ -91,7 +105,7 @@ impl Contacts {
             }
             None => {
                 let name = free_name(wanted, &all);
-                Contact { name, address: address.clone(), may: may.clone(), since: now }
+                Contact { name, address: address.clone(), may: may.clone(), since: now, former: Vec::new() }
             }
         };
         if known != Some(&contact) {
@@ -154,9 +168,41 @@ impl Contacts {
         Ok(contact)
     }
 
-    /// The contact with this key.
-    pub fn by_key(&self, key: &Key) -> Result<Option<Contact>> {
-        Ok(self.list()?.into_iter().find(|contact| contact.address.key == *key))
+    /// Lets a contact follow the keys that it was handed over to, one after the other from its present one on; says
+    /// whether that is news.
+    ///
+    /// # Errors
+    /// `not-permitted` where none of the keys is a contact's; `wrong-key` where the contact has left this chain before.
+    pub fn follow(&self, chain: &[Handover], to: &Address, now: Time) -> Result<(Contact, bool)> {
+        let _lock = self.lock()?;
+        let all = self.list()?;
+        if let Some(contact) = all.iter().find(|contact| contact.address.key == to.key) {
+            return Ok((contact.clone(), false));
+        }
+        let from = |contact: &Contact| chain.iter().position(|handover| handover.from == contact.address.key);
+        let Some((mut contact, first)) = all.iter().find_map(|contact| Some((contact.clone(), from(contact)?))) else {
+            let was = |contact: &&Contact| {
+                contact.former.iter().any(|former| chain.iter().any(|handover| handover.from == former.key))
+            };
+            return Err(match all.iter().find(was) {
+                Some(contact) => Error::new(
+                    Code::WrongKey,
+                    format!("the contact {} has handed over that key to another one before", contact.name),
+                ),
+                None => Error::new(Code::NotPermitted, "a new key of a node that is not known here"),
+            });
+        };
+        contact.former.retain(|former| former.until >= now);
+        contact.former.extend(chain[first..].iter().map(|one| Former { key: one.from, until: one.until }));
+        contact.address = Address { key: to.key, host: to.host.clone().or(contact.address.host) };
+        self.write(&contact)?;
+        Ok((contact, true))
+    }
+
+    /// The contact with this key, or that had it before and may still use it at `now`.
+    pub fn by_key(&self, key: &Key, now: Time) -> Result<Option<Contact>> {
+        let had = |contact: &Contact| contact.former.iter().any(|former| former.key == *key && former.until >= now);
+        Ok(self.list()?.into_iter().find(|contact| contact.address.key == *key || had(contact)))
     }
 
     /// The contact with this name.
@@ -190,11 +236,13 @@ impl Contacts {
             address: entry.address,
             may: entry.may,
             since: entry.since,
+            former: entry.former,
         }))
     }
 
     fn write(&self, contact: &Contact) -> Result<()> {
-        let entry = Entry { address: contact.address.clone(), may: contact.may.clone(), since: contact.since };
+        let Contact { address, may, since, former, .. } = contact.clone();
+        let entry = Entry { address, may, since, former };
         document::write_toml(&self.state.contact(&contact.name), &entry, file::PRIVATE)
     }
 

@@ -230,6 +230,14 @@ pub fn rename_durable(from: &Path, to: &Path) -> Result<()> {
     sync_dir(parent(to))
 }
 
+/// Exchanges two folders of one parent at once, durably.
+pub(super) fn exchange(one: &Path, other: &Path) -> Result<()> {
+    use rustix::fs::{CWD, RenameFlags, renameat_with};
+    fault::pass(Point::Rename).doing("exchanging", other)?;
+    renameat_with(CWD, one, CWD, other, RenameFlags::EXCHANGE).doing("exchanging", other)?;
+    sync_dir(parent(other))
+}
+
 /// Renames within one folder and waits for the folder, not for the file.
 pub(super) fn rename(from: &Path, to: &Path) -> Result<()> {
     fault::pass(Point::Rename).and_then(|()| std::fs::rename(from, to)).doing("renaming to", to)?;

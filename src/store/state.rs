@@ -131,6 +131,10 @@ impl StateDir {
     pub fn identity(&self) -> PathBuf {
         self.root.join("identity")
     }
+    /// Where another identity is made ready.
+    pub fn next_identity(&self) -> PathBuf {
+        self.root.join("identity.next")
+    }
     pub fn contacts(&self) -> PathBuf {
         self.root.join("contacts")
     }

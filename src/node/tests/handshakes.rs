@@ -41,7 +41,7 @@ async fn a_server_with_another_key_is_refused_by_both_names() {
 async fn a_client_without_a_certificate_gets_no_answer() {
     let recorder = Recorder::new();
     let server = Running::start(Arc::clone(&recorder)).await;
-    let mut config = tls::client_config(&identity(), server.identity.key()).unwrap();
+    let mut config = tls::client_config(&identity(), Some(server.identity.key())).unwrap();
     Arc::get_mut(&mut config).unwrap().client_auth_cert_resolver = Arc::new(NoCertificate);
     let tcp = TcpStream::connect(server.at).await.unwrap();
     let mut stream = TlsConnector::from(config).connect(ServerName::try_from("x.example").unwrap(), tcp).await.unwrap();
@@ -74,7 +74,7 @@ async fn a_client_that_shows_a_certificate_of_another_kind_of_key_is_refused() {
     let key = rustls::pki_types::PrivateKeyDer::try_from(pair.serialize_der()).unwrap();
     let signer = tls::provider().key_provider.load_private_key(key).unwrap();
     let certified = Arc::new(rustls::sign::CertifiedKey::new(vec![certificate.der().clone()], signer));
-    let mut config = tls::client_config(&other, server.identity.key()).unwrap();
+    let mut config = tls::client_config(&other, Some(server.identity.key())).unwrap();
     Arc::get_mut(&mut config).unwrap().client_auth_cert_resolver =
         Arc::new(rustls::sign::SingleCertAndKey::from(certified));
     let tcp = TcpStream::connect(server.at).await.unwrap();
@@ -90,7 +90,7 @@ async fn a_certificate_shown_without_its_private_key_is_refused() {
     let server = Running::start(Arc::clone(&recorder)).await;
     let (victim, thief) = (identity(), identity());
     let stolen = rustls::sign::CertifiedKey::new(victim.certified().cert.clone(), Arc::clone(&thief.certified().key));
-    let mut config = tls::client_config(&thief, server.identity.key()).unwrap();
+    let mut config = tls::client_config(&thief, Some(server.identity.key())).unwrap();
     Arc::get_mut(&mut config).unwrap().client_auth_cert_resolver =
         Arc::new(rustls::sign::SingleCertAndKey::from(stolen));
     let tcp = TcpStream::connect(server.at).await.unwrap();

@@ -140,7 +140,7 @@ impl Running {
     }
     /// A TLS connection of `client`'s own, past the handshake.
     pub(super) async fn connect(&self, client: &NodeIdentity) -> TlsStream<TcpStream> {
-        let connector = TlsConnector::from(tls::client_config(client, self.identity.key()).unwrap());
+        let connector = TlsConnector::from(tls::client_config(client, Some(self.identity.key())).unwrap());
         let tcp = TcpStream::connect(self.at).await.unwrap();
         connector.connect(tls::server_name(), tcp).await.unwrap()
     }

@@ -25,10 +25,10 @@ fn a_contact_is_found_by_name_and_key_until_it_is_removed() {
     assert_eq!(add(&contacts, "alice", 1, "request,auto-accept", 0).unwrap(), Added::New);
     assert_eq!(add(&contacts, "bob", 2, "", 0).unwrap(), Added::New);
     let alice = contacts.by_name("alice").unwrap();
-    assert_eq!(contacts.by_key(&address(1).key).unwrap().as_ref(), Some(&alice));
+    assert_eq!(contacts.by_key(&address(1).key, Time::from_unix_ms(NOW)).unwrap().as_ref(), Some(&alice));
     assert_eq!((alice.address.clone(), alice.may.to_string()), (address(1), "request,auto-accept".into()));
     assert_eq!(contacts.remove("alice").unwrap(), alice);
-    assert_eq!(contacts.by_key(&address(1).key).unwrap(), None);
+    assert_eq!(contacts.by_key(&address(1).key, Time::from_unix_ms(NOW)).unwrap(), None);
     assert_eq!(contacts.remove("alice").unwrap_err().code, Code::UnknownContact);
     assert_eq!(contacts.list().unwrap().len(), 1);
 }
@@ -77,8 +77,12 @@ fn a_damaged_contact_is_set_aside_and_the_others_go_on() {
     let path = contacts.state.contact(&"alice".parse().unwrap());
     for text in ["address = 1", "addres = \"x\"", "", "\u{0}"] {
         std::fs::write(&path, text).unwrap();
-        assert_eq!(contacts.by_key(&address(2).key).unwrap_err().code, Code::Damaged, "{text}");
-        assert_eq!(contacts.by_key(&address(2).key).unwrap().unwrap().name.to_string(), "bob");
+        assert_eq!(
+            contacts.by_key(&address(2).key, Time::from_unix_ms(NOW)).unwrap_err().code,
+            Code::Damaged,
+            "{text}"
+        );
+        assert_eq!(contacts.by_key(&address(2).key, Time::from_unix_ms(NOW)).unwrap().unwrap().name.to_string(), "bob");
     }
 }
 
@@ -102,4 +106,28 @@ fn who_enrols_gets_the_name_it_wants_or_the_next_free_one_and_keeps_what_it_had(
     // An address without a place does not take the known one away.
     let nowhere = Address { host: None, ..address(1) };
     assert_eq!(contacts.enrol(&"x".parse().unwrap(), &nowhere, &Rights::default(), now).unwrap().address, address(1));
+}
+
+#[test]
+fn a_contact_follows_in_order_and_its_former_key_is_taken_for_the_time_of_grace() {
+    let (_folder, contacts) = contacts();
+    add(&contacts, "alice", 1, "request", 0).unwrap();
+    let at = |ms: i64| Time::from_unix_ms(NOW + ms);
+    let handover = |from: u8, to: u8, until: i64| Handover {
+        from: Key::from_bytes([from; 32]),
+        to: Key::from_bytes([to; 32]),
+        until: at(until),
+    };
+    let follow = |chain: &[Handover], to: u8| contacts.follow(chain, &address(to), at(0));
+    // Past a key that it does not know, and for a key that nobody knows.
+    assert_eq!(follow(&[handover(2, 3, 9)], 3).unwrap_err().code, Code::NotPermitted);
+    let (alice, is_new) = follow(&[handover(0, 1, 9), handover(1, 2, 10), handover(2, 3, 20)], 3).unwrap();
+    assert!(is_new && alice.address == address(3) && alice.name.to_string() == "alice");
+    let known = |n: u8, ms: i64| contacts.by_key(&address(n).key, at(ms)).unwrap().is_some();
+    assert!(known(3, 0) && known(1, 10) && known(2, 20) && !known(0, 0));
+    assert!(!known(1, 11) && !known(2, 21), "after the grace");
+    assert!(!follow(&[handover(1, 2, 10), handover(2, 3, 20)], 3).unwrap().1, "a repeat is no news");
+    // Whoever has a former key cannot lead the contact away with it.
+    assert_eq!(follow(&[handover(1, 4, 9)], 4).unwrap_err().code, Code::WrongKey);
+    assert_eq!(contacts.by_name("alice").unwrap(), alice);
 }

@@ -56,3 +56,37 @@ fn an_init_that_was_interrupted_can_be_run_again() {
     std::fs::remove_file(state.identity().join("node.crt")).unwrap();
     assert_eq!(StoredIdentity::load(&state).unwrap_err().code, Code::Damaged);
 }
+
+#[test]
+fn a_rotation_that_is_cut_off_anywhere_leaves_the_old_identity_or_the_new_one() {
+    let signer = crate::message::SigningKey::from_seed(&[1; 32]).unwrap();
+    let rotate = Envelope::seal("text/plain", b"over to you".to_vec(), &signer);
+    let untold = BTreeSet::from([Key::from_bytes([7; 32])]);
+    let (old, new) = (identity("OLD"), StoredIdentity { cert_pem: "NEW CERT".into(), ..identity("NEW") });
+    let mut outcomes = BTreeSet::new();
+    for point in [Point::Create, Point::Write, Point::Sync, Point::Rename, Point::SyncDir] {
+        for after in 0..12 {
+            let (_folder, state) = state();
+            old.save(&state).unwrap();
+            arm(point, after);
+            let is_done = new.replace(&state, &[], &rotate, &untold).is_ok();
+            disarm();
+            let found = StoredIdentity::load(&state).unwrap();
+            let is_new = found == new;
+            assert!(is_new || (found == old && !is_done), "{point:?} {after}: {found:?}");
+            assert_eq!(rotations(&state).unwrap().len(), usize::from(is_new), "{point:?} {after}");
+            assert_eq!(super::untold(&state).unwrap().len(), usize::from(is_new));
+            recover(&state).unwrap();
+            assert!(!state.next_identity().exists());
+            assert_eq!(StoredIdentity::load(&state).unwrap(), found);
+            outcomes.insert((is_new, is_done));
+            // What was cut off can be done again.
+            if !is_new {
+                new.replace(&state, &[], &rotate, &untold).unwrap();
+            }
+            told(&state, Key::from_bytes([7; 32])).unwrap();
+            assert!(super::untold(&state).unwrap().is_empty());
+        }
+    }
+    assert!(outcomes.contains(&(false, false)) && outcomes.contains(&(true, true)), "{outcomes:?}");
+}
