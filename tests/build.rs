@@ -3,6 +3,10 @@
 #![expect(clippy::disallowed_methods, reason = "writes services and runs the program, as people do")]
 #![expect(clippy::unwrap_used, reason = "a test that panics has failed")]
 
+#[path = "support/quick.rs"]
+mod quick;
+#[path = "support/sandbox.rs"]
+mod sandbox;
 #[expect(unreachable_pub, reason = "a part of this test program")]
 #[path = "build/scene.rs"]
 mod scene;
@@ -15,7 +19,8 @@ use std::time::{Duration, Instant};
 use deployctl::model::{Address, Digest, Key};
 use deployctl::node::{Client, NodeIdentity};
 use deployctl::package::{Provenance, VerifiedManifest};
-use scene::{NAMES, PROGRAM, Place, Trio, deployctl, json, text};
+use quick::{NAMES, Quick};
+use scene::{PROGRAM, Place, deployctl, json, text};
 use serde_json::Value;
 
 /// The error's code, message and hint.
@@ -248,12 +253,22 @@ fn the_providers_own_tools_are_found_and_may_be_read() {
     assert_eq!(unpacked(&built, "said"), "word\n");
 }
 
+/// Nodes whose provider was asked for a service that is built by this script.
+fn asked(script: &str) -> (Quick, Place) {
+    let place = Place::new();
+    place.service(script, "");
+    let mut quick = Quick::with_services(&place.path("services"));
+    quick.ask("made", &[]);
+    (quick, place)
+}
+
 #[test]
 fn a11_a_failing_build_command_reaches_everyone_with_the_tail_of_its_log() {
-    let trio = Trio::new("echo compiling; echo the last words >&2; exit 3\n");
-    let session = trio.request();
+    let (quick, _place) = asked("echo compiling; echo the last words >&2; exit 3\n");
+    let session = quick.session.clone();
     for name in NAMES {
-        let status = trio.until(name, &session, |status| status.to_string().contains("the last words"));
+        let status =
+            quick.sandbox.wait(name, &session, "the failure", |status| status.to_string().contains("the last words"));
         let (failure, told) = (&status["failure"], status.to_string());
         assert_eq!(failure["code"], "build-failed", "{name}: {told}");
         let platform = format!("linux-{}", std::env::consts::ARCH);
@@ -265,26 +280,26 @@ fn a11_a_failing_build_command_reaches_everyone_with_the_tail_of_its_log() {
 
 #[test]
 fn a11_a_command_builds_for_this_session_and_its_provenance_is_served_to_participants_alone() {
-    let trio = Trio::new(
+    let (quick, _place) = asked(
         "cat \"$DEPLOYCTL_ROSTER\" > \"$DEPLOYCTL_OUTPUT/roster\"; echo $DEPLOYCTL_SESSION > \"$DEPLOYCTL_OUTPUT/session\"\n",
     );
-    let session = trio.request();
-    let status = trio.until("ann", &session, |status| status["state"] == "running");
-    let installed = trio.place.path("ann").join("installs/sessions").join(&session).join("host/current");
+    let session = quick.session.clone();
+    let status = quick.sandbox.wait("anna", &session, "running", |status| status["state"] == "running");
+    let installed = quick.sandbox.installed("anna", &session, "host").join("current");
     assert_eq!(fs::read_to_string(installed.join("session")).unwrap(), format!("{session}\n"));
     let roster: Value = serde_json::from_slice(&fs::read(installed.join("roster")).unwrap()).unwrap();
     assert_eq!(roster["peers"][0]["name"], "ben");
     let digest: Digest = status["packages"][0]["digest"].as_str().unwrap().parse().unwrap();
-    let shop: Address = trio.addresses[0].parse().unwrap();
+    let shop: Address = quick.serving[0].address().parse().unwrap();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let ask = |name: &str| {
-        let identity = trio.place.path(name).join("identity");
+        let identity = quick.state(name).join("identity");
         let read = |file: &str| fs::read_to_string(identity.join(file)).unwrap();
         let identity = NodeIdentity::from_pem(&read("node.key"), &read("node.crt")).unwrap();
         let session = Some(session.parse().unwrap());
         runtime.block_on(Client::new(identity.into()).provenance(&shop, digest, session))
     };
-    let (provenance, about) = Provenance::open(&ask("ann").unwrap(), &shop.key).unwrap();
+    let (provenance, about) = Provenance::open(&ask("anna").unwrap(), &shop.key).unwrap();
     let parameters = provenance.build_definition.external_parameters;
     assert_eq!((about, parameters.session.unwrap().to_string()), (digest, session.clone()));
     assert_eq!(parameters.role.to_string(), "host");
@@ -293,12 +308,11 @@ fn a11_a_command_builds_for_this_session_and_its_provenance_is_served_to_partici
 
 #[test]
 fn a11_what_was_built_before_a_crash_is_not_built_again() {
-    let mut trio = Trio::new("date +%N > \"$DEPLOYCTL_OUTPUT/differs\"\n");
-    let session = trio.request();
-    trio.until("ann", &session, |status| status["state"] == "running");
-    trio.serving[0].kill().unwrap();
-    trio.serving[0].wait().unwrap();
-    let part = trio.place.path("shop").join("sessions").join(&session).join("provider");
+    let (mut quick, _place) = asked("date +%N > \"$DEPLOYCTL_OUTPUT/differs\"\n");
+    let session = quick.session.clone();
+    quick.sandbox.wait("anna", &session, "running", |status| status["state"] == "running");
+    quick.serving.remove(0).kill();
+    let part = quick.sandbox.party("shop", &session, "provider");
     let kept = || {
         let files = fs::read_dir(part.join("manifests")).unwrap().map(|file| file.unwrap().path());
         files.map(|file| (file.clone(), fs::read(file).unwrap())).collect::<std::collections::BTreeMap<_, _>>()
@@ -311,16 +325,18 @@ fn a11_what_was_built_before_a_crash_is_not_built_again() {
     assert!(whole.lines().filter(is_built).count() == 2 && before.len() == 4);
     // As if it had died before it could say that anything was built.
     fs::write(&log, &cut).unwrap();
-    trio.serve("shop", &["--listen", "127.0.0.1:0", "--services", text(&trio.place.path("services"))]);
-    trio.until("shop", &session, |_| fs::read_to_string(&log).unwrap().lines().filter(is_built).count() == 2);
+    quick.serving.push(quick.serve("shop"));
+    quick.sandbox.wait("shop", &session, "both built", |_| {
+        fs::read_to_string(&log).unwrap().lines().filter(is_built).count() == 2
+    });
     assert_eq!(kept(), before);
 }
 
 #[test]
 fn a_build_that_nobody_wants_any_more_is_ended() {
     let nonce = format!("9{}1", std::process::id());
-    let mut trio = Trio::new(&format!("sleep {nonce}\n"));
-    let session = trio.request();
+    let (mut quick, _place) = asked(&format!("sleep {nonce}\n"));
+    let session = quick.session.clone();
     let comes_to = |is: bool| {
         let deadline = Instant::now() + Duration::from_secs(30);
         while runs(&nonce) != is {
@@ -329,11 +345,11 @@ fn a_build_that_nobody_wants_any_more_is_ended() {
         }
     };
     comes_to(true);
-    json(&trio.run("ann", &["stop", &session]));
+    quick.run("anna", &["stop", &session]).ok();
     comes_to(false);
-    trio.until("shop", &session, |status| status["over"] == true);
-    trio.request();
+    quick.sandbox.wait("shop", &session, "over", |status| status["over"] == true);
+    quick.ask("made", &[]);
     comes_to(true);
-    trio.serving[0].kill().unwrap();
+    quick.serving.remove(0).kill();
     comes_to(false);
 }

@@ -1,21 +1,27 @@
 //! `status --timeline` and `status --watch` of the real program.
 
 #![expect(clippy::unwrap_used, reason = "a test that panics has failed")]
-#![expect(clippy::disallowed_methods, reason = "the tests are outside of the program")]
 
-#[expect(clippy::allow_attributes, reason = "each test program uses another part of it")]
-#[allow(dead_code, unreachable_pub, clippy::unwrap_used, clippy::panic)]
 #[path = "support/quick.rs"]
 mod quick;
+#[path = "support/sandbox.rs"]
+mod sandbox;
 
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Stdio};
 
-use quick::{Quick, fixtures, until};
+use quick::{Quick, fixtures};
+use sandbox::until;
 use serde_json::Value;
 
 fn watch(quick: &Quick, arguments: &[&str]) -> Child {
-    quick.command("anna", "json", arguments).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap()
+    quick
+        .sandbox
+        .command("anna", &[&["--format", "json"], arguments].concat())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap()
 }
 
 fn interrupt(child: &Child) {
@@ -52,7 +58,7 @@ fn a_timeline_tells_the_messages_and_a_watch_the_changes() {
 }
 
 fn tells_everything(quick: &Quick, session: &str) {
-    let told = quick.run("anna", &["status", &session[..10], "--timeline"]).json();
+    let told = quick.run("anna", &["status", &session[..10], "--timeline"]).ok();
     assert_eq!(told["session"], session);
     let rows = told["timeline"].as_array().unwrap();
     let find = |message: &str, from: &str| {
@@ -69,9 +75,9 @@ fn tells_everything(quick: &Quick, session: &str) {
     assert_eq!(find("installed", "anna")["to"], Value::Null);
     assert!(rows.windows(2).all(|pair| pair[0]["time"].as_str() <= pair[1]["time"].as_str()), "in order");
     for who in ["anna", "shop", "ben"] {
-        let drawn = quick.run_for_people(who, &["status", session, "--timeline"]);
+        let drawn = quick.sandbox.human(who, &["status", session, "--timeline"]);
         assert_eq!(drawn.code, 0, "{drawn:?}");
-        assert!(drawn.out.lines().all(|line| line.chars().count() <= 100), "{}", drawn.out);
-        assert!(drawn.out.contains("delivery ") && drawn.out.contains("├─"), "{}", drawn.out);
+        assert!(drawn.stdout.lines().all(|line| line.chars().count() <= 100), "{}", drawn.stdout);
+        assert!(drawn.stdout.contains("delivery ") && drawn.stdout.contains("├─"), "{}", drawn.stdout);
     }
 }

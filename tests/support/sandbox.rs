@@ -102,7 +102,7 @@ impl Sandbox {
         }
         self.run(node, &args).ok();
     }
-    fn command(&self, node: &str, args: &[&str]) -> Command {
+    pub fn command(&self, node: &str, args: &[&str]) -> Command {
         let mut words = (self.around)(node);
         words.push(env!("CARGO_BIN_EXE_deployctl").to_owned());
         let mut command = Command::new(&words[0]);
