@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use serde::Serialize;
 
 use super::shell::{Shell, asked_to_stop};
-use crate::model::{Address, Host, Result};
+use crate::model::{Address, Host, Result, Way};
+use crate::roles::neighbourhood::Advertise;
 use crate::roles::serve::Service;
 
 /// Run this node: provider, inbox of a peer, and all that goes on by itself
@@ -16,7 +17,9 @@ use crate::roles::serve::Service;
 #[command(after_long_help = "Examples:
   deployctl serve                           at the address given to `init`; without one, asks its providers instead
   deployctl serve --listen 127.0.0.1:0      at a free port; the ready line says which
-  deployctl serve --services ./services     offers what is in that folder")]
+  deployctl serve --services ./services     offers what is in that folder
+  deployctl serve --advertise upnp,mdns     seen by UPnP control points and Zeroconf browsers on every network
+  deployctl serve --advertise mdns --interface eth0")]
 pub(super) struct Args {
     /// Where to listen; port 0 takes a free one
     #[arg(long, value_name = "ADDR")]
@@ -24,6 +27,12 @@ pub(super) struct Args {
     /// The folder of the services that this node offers
     #[arg(long, value_name = "DIR")]
     services: Option<PathBuf>,
+    /// Tell the local network of this node and its programs, by these ways
+    #[arg(long, value_name = "WAY,…", value_delimiter = ',')]
+    advertise: Vec<Way>,
+    /// On these network interfaces alone; on all without this
+    #[arg(long, value_name = "IF,…", value_delimiter = ',')]
+    interface: Vec<String>,
 }
 
 #[derive(Serialize)]
@@ -42,14 +51,25 @@ pub(super) fn run(args: &Args, shell: &Shell) -> Result<()> {
         services.map_err(|why| crate::model::Error::new(crate::model::Code::Usage, format!("--services: {why}")))?;
     shell.run_until_stopped(async {
         let stop = asked_to_stop();
-        let service = Service::begin(state, args.listen.as_ref().map(ToString::to_string), setting, services).await?;
+        let stop_at_once = async {
+            asked_to_stop().await;
+            asked_to_stop().await;
+        };
+        let listen = args.listen.as_ref().map(ToString::to_string);
+        let advertise = Advertise { ways: args.advertise.clone(), interfaces: args.interface.clone() };
+        let service = Service::begin(state, listen, setting, services, advertise).await?;
         let running = service.running();
         let listen = running.listen.as_deref();
-        let ready = Ready { event: "ready", address: &running.address, listen, upnp: None };
+        let upnp = service.upnp_url();
+        let ready = Ready { event: "ready", address: &running.address, listen, upnp: upnp.as_deref() };
         shell.ui.data(&ready, || match listen {
             Some(listen) => format!("ready: {} listening on {listen}", running.address),
             None => format!("ready: {} listens nowhere and asks its providers", running.address),
         })?;
-        service.run(stop).await
+        tokio::select! {
+            result = service.run(stop) => result,
+            // Who asks a second time does not want to wait for the goodbyes.
+            () = stop_at_once => Ok(()),
+        }
     })
 }

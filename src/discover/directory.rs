@@ -82,12 +82,14 @@ impl Udn {
 }
 impl fmt::Display for Udn {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (n, byte) in self.0.iter().enumerate() {
-            let dash = if [4, 6, 8, 10].contains(&n) { "-" } else { "" };
-            write!(f, "{dash}{byte:02x}")?;
-        }
-        Ok(())
+        f.pad(&uuid(&self.0))
     }
+}
+/// 128 bits as a UUID is written (RFC 9562 §4).
+pub fn uuid(bytes: &[u8; 16]) -> String {
+    let mut text = data_encoding::HEXLOWER.encode(bytes);
+    [20, 16, 12, 8].iter().for_each(|&at| text.insert(at, '-'));
+    text
 }
 impl fmt::Debug for Udn {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -3,6 +3,13 @@
 //! What this node offers comes in from above as data, a [`Directory`] in a watch channel; what is found goes up as data.
 //! The medium is open to everybody on the link: all that is learnt here is a hint, and trust begins in the handshake.
 
+mod advertise;
 pub mod directory;
+pub mod link;
+pub mod mdns;
+pub mod plain;
+pub mod rate;
+pub mod upnp;
 
+pub use advertise::Advertising;
 pub use directory::{Directory, Program, Query, Udn};

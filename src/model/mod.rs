@@ -12,6 +12,7 @@ pub mod state;
 pub mod suggest;
 pub mod time;
 pub mod token;
+pub mod way;
 
 pub use address::{Address, Host};
 pub use code::Code;
@@ -24,6 +25,7 @@ pub use name::{Name, OptionName, RoleName, ServiceName};
 pub use state::{ParticipantState, Party, SessionState};
 pub use time::{Span, Time};
 pub use token::{Token, TokenSecret};
+pub use way::Way;
 
 /// Implements `Serialize` and `Deserialize` through `Display` and `FromStr`, so that a value which arrives in a
 /// message is parsed by the same code as one that a person typed.

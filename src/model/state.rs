@@ -32,6 +32,8 @@ macro_rules! words {
     };
 }
 
+pub(super) use words;
+
 words!(
     /// The part that a node plays in a session.
     Party { Initiator = "initiator", Provider = "provider", Peer = "peer" }

@@ -80,14 +80,19 @@ impl Node {
 
 /// Reads a service's folder.
 pub fn load_offer(folder: PathBuf, name: Option<&ServiceName>) -> Result<Offer> {
+    let definition = load_definition(&folder, name)?;
+    let digest = digest_of(&folder)?;
+    Ok(Offer { folder, definition, digest })
+}
+
+/// Reads a service's definition alone, which is quick whatever else is in its folder.
+pub(super) fn load_definition(folder: &std::path::Path, name: Option<&ServiceName>) -> Result<Definition> {
     let path = folder.join("service.toml");
     let bytes = file::read_limited(&path, MAX_DEFINITION)?;
     let text = String::from_utf8(bytes)
         .map_err(|_| Error::new(Code::BadDefinition, format!("{} is not UTF-8 text", path.display())))?;
     let label = path.display().to_string();
-    let definition = parse(&label, &text, name.map(|name| &**name)).map_err(|findings| findings_to_error(&findings))?;
-    let digest = digest_of(&folder)?;
-    Ok(Offer { folder, definition, digest })
+    parse(&label, &text, name.map(|name| &**name)).map_err(|findings| findings_to_error(&findings))
 }
 
 /// What names a definition: over its whole folder.

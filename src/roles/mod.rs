@@ -17,6 +17,7 @@ pub mod intake;
 pub mod invitations;
 mod inviting;
 mod live;
+pub mod neighbourhood;
 pub mod node;
 pub mod order;
 pub mod outbox;

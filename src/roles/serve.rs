@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, watch};
 
 use super::live::Live;
+use super::neighbourhood::{Advertise, Neighbourhood};
 use super::node::{Node, Setting, blocking};
 use super::poll::{greet, poll_all};
 use super::rotate::announce_on;
@@ -56,6 +57,7 @@ pub struct Service {
     node: Arc<Node>,
     running: Running,
     server: Option<Server>,
+    neighbourhood: Option<Neighbourhood>,
     pokes: mpsc::UnboundedReceiver<(SessionId, Party)>,
     /// Where other processes of this state directory tell of changes.
     socket: tokio::net::UnixDatagram,
@@ -72,6 +74,7 @@ impl Service {
         listen: Option<String>,
         mut setting: Setting,
         services: Option<std::path::PathBuf>,
+        advertise: Advertise,
     ) -> Result<Self> {
         let lock =
             blocking(|| Lock::acquire(&state.lock("serve"), "this node's serve", LOCK_WAIT)).map_err(|error| {
@@ -107,10 +110,17 @@ impl Service {
         document::write_json_unsynced(&node.state.run().join("serve.json"), &running, file::PRIVATE)?;
         let socket = listen_for_pokes(&node.state)?;
         blocking(|| node.recover())?;
-        Ok(Self { node: Arc::new(node), running, server, pokes, socket, _lock: lock })
+        let how = advertise.or(&node.config.serve);
+        let node = Arc::new(node);
+        let neighbourhood = Neighbourhood::begin(&node, local.map(|local| local.port()), &how).await?;
+        Ok(Self { node, running, server, neighbourhood, pokes, socket, _lock: lock })
     }
     pub fn running(&self) -> &Running {
         &self.running
+    }
+    /// Where control points find the description of this node, if it is seen by UPnP.
+    pub fn upnp_url(&self) -> Option<String> {
+        self.neighbourhood.as_ref().and_then(Neighbourhood::url)
     }
     /// Serves until `stop` is done.
     ///
@@ -148,6 +158,9 @@ impl Service {
             }
         }
         stopping.send_replace(true);
+        if let Some(neighbourhood) = self.neighbourhood.take() {
+            neighbourhood.leave().await;
+        }
         let _ = tokio::time::timeout(Duration::from_secs(6), async {
             if self.running.listen.is_some() {
                 while tasks.join_next().await.is_some() {}

@@ -35,6 +35,13 @@ pub struct Definition {
     pub enables: Option<Enables>,
 }
 
+impl Definition {
+    /// The one role of a program: a service that nobody needs to be invited to, because there is but the Initiator.
+    pub fn program(&self) -> Option<(&RoleName, &Role)> {
+        self.roles.first_key_value().filter(|(_, role)| self.roles.len() == 1 && role.terms.side == Side::Initiator)
+    }
+}
+
 /// One role of a service.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Role {

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::document::toml_reason;
 use super::file;
 use crate::model::suggest::nearest;
-use crate::model::{Code, Error, Result, Span};
+use crate::model::{Code, Error, Result, Span, Way};
 
 /// The longest configuration, in bytes.
 const MAX_CONFIG: u64 = 1 << 20;
@@ -70,6 +70,10 @@ pub struct Serve {
     /// The folder of the services offered; else `services/` of the state directory. A relative one is below it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub services: Option<PathBuf>,
+    /// How the node tells the local network of itself and of its programs: `["upnp", "mdns"]`; else not at all.
+    pub advertise: Vec<Way>,
+    /// On which network interfaces; else on all that lead to a network.
+    pub interface: Vec<String>,
 }
 
 /// `[build]`: what commands that build software find on this machine beside the system's own programs.

@@ -96,6 +96,21 @@ pub fn length_of(path: &Path) -> Result<u64> {
     }
 }
 
+/// What tells that a file was written or replaced since: its number, length, and time of change in nanoseconds.
+pub type Stamp = (u64, u64, i128);
+
+/// The stamp of a file, and when it was last changed; none where there is none.
+pub fn stamp(path: &Path) -> Result<Option<(Stamp, Time)>> {
+    let meta = match std::fs::metadata(path) {
+        Ok(meta) => meta,
+        Err(why) if why.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(why) => return Err(Error::io("reading", path, &why)),
+    };
+    let nanoseconds = i128::from(meta.mtime()) * 1_000_000_000 + i128::from(meta.mtime_nsec());
+    let changed = Time::from_unix_ms(i64::try_from(nanoseconds / 1_000_000).unwrap_or(0));
+    Ok(Some(((meta.ino(), meta.len(), nanoseconds), changed)))
+}
+
 /// Whether something is at `path`.
 pub fn exists(path: &Path) -> Result<bool> {
     path.try_exists().doing("looking for", path)

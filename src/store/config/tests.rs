@@ -17,12 +17,14 @@ fn what_is_left_out_has_its_default() {
     assert_eq!(config, Config::default());
     assert_eq!((config.policy.install, config.accounting.interval), (Consent::Auto, Span::from_secs(60)));
     assert_eq!(load("").unwrap(), config);
-    let config =
-        load("[policy]\nremove = \"ask\"\n[accounting]\ninterval = \"5s\"\n[serve]\nlisten = \"[::1]:4800\"\n");
+    let config = load(
+        "[policy]\nremove = \"ask\"\n[accounting]\ninterval = \"5s\"\n[serve]\nlisten = \"[::1]:4800\"\nadvertise = [\"upnp\", \"mdns\"]\n",
+    );
     let config = config.unwrap();
     assert_eq!((config.policy.install, config.policy.remove), (Consent::Auto, Consent::Ask));
     assert_eq!(config.accounting.interval, Span::from_secs(5));
     assert_eq!(config.serve.listen.unwrap().port(), 4800);
+    assert_eq!((config.serve.advertise, config.serve.interface), (vec![Way::Upnp, Way::Mdns], vec![]));
 }
 
 #[test]

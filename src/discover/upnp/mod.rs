@@ -1,0 +1,23 @@
+//! The UPnP device: a MediaServer:1 whose content is the programs, with two services of our own beside the standard
+//! ones. The codecs and state machines are pure; sockets are in `announce` (SSDP), `http` and `events` alone.
+
+mod announce;
+pub mod content;
+pub mod description;
+mod device;
+pub mod didl;
+mod events;
+pub mod gena;
+mod guests;
+mod http;
+pub mod search;
+pub mod service;
+pub mod soap;
+pub mod ssdp;
+mod stage;
+pub mod tree;
+pub mod xml;
+
+pub use device::Device;
+#[cfg(test)]
+pub(crate) use tree::testing;

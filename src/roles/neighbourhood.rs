@@ -1,0 +1,133 @@
+//! The neighbourhood: telling the local network what programs this node offers, as the services folder has them now.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::watch;
+
+use super::catalogue::load_definition;
+use super::node::{Node, blocking};
+use crate::discover::{Advertising, Directory, Program, Query};
+use crate::model::{Code, Error, Result, ServiceName, Time, Way};
+use crate::store::config::Serve;
+use crate::store::file::{self, Stamp};
+
+/// How often the services folder is looked at. A look is a listing and a stamp for each service.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// How a node is to be seen.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Advertise {
+    /// None: not at all.
+    pub ways: Vec<Way>,
+    /// None: all that lead to a network.
+    pub interfaces: Vec<String>,
+}
+
+impl Advertise {
+    /// What is left open is as the settings say.
+    pub(super) fn or(self, settings: &Serve) -> Self {
+        fn or<T: Clone>(given: Vec<T>, set: &[T]) -> Vec<T> {
+            if given.is_empty() { set.to_vec() } else { given }
+        }
+        Self { ways: or(self.ways, &settings.advertise), interfaces: or(self.interfaces, &settings.interface) }
+    }
+}
+
+/// What the services folder had at one look.
+type Looked = BTreeMap<ServiceName, (Stamp, Time)>;
+
+/// A node that the neighbourhood sees.
+pub(super) struct Neighbourhood {
+    advertising: Advertising,
+    watcher: tokio::task::JoinHandle<()>,
+}
+
+impl Neighbourhood {
+    /// Tells the neighbourhood of this node, which listens at `port`; none where it is not to be seen.
+    ///
+    /// # Errors
+    /// `usage` for a node that listens nowhere, or an interface that is not there; `io`.
+    pub(super) async fn begin(node: &Arc<Node>, port: Option<u16>, how: &Advertise) -> Result<Option<Self>> {
+        if how.ways.is_empty() {
+            return Ok(None);
+        }
+        let port = port.ok_or_else(|| {
+            Error::new(Code::Usage, "a node that listens nowhere has nothing to advertise")
+                .hint("say where it listens with --listen, or leave --advertise out")
+        })?;
+        let looked = blocking(|| node.look_at_services())?;
+        let (sender, directory) = watch::channel(Arc::new(blocking(|| node.directory(&looked, port))));
+        let query = node.query();
+        let advertising = Advertising::begin(&how.ways, &how.interfaces, directory, query, node.system.clone()).await?;
+        let watcher = tokio::spawn(watch_services(Arc::clone(node), looked, port, sender));
+        Ok(Some(Self { advertising, watcher }))
+    }
+    pub(super) fn url(&self) -> Option<String> {
+        self.advertising.url()
+    }
+    pub(super) async fn leave(self) {
+        self.watcher.abort();
+        self.advertising.leave().await;
+    }
+}
+
+/// Sends a new directory whenever the folder has changed, as long as somebody wants to know.
+async fn watch_services(node: Arc<Node>, mut before: Looked, port: u16, sender: watch::Sender<Arc<Directory>>) {
+    while !sender.is_closed() {
+        tokio::time::sleep(LOOK).await;
+        // What cannot be read now is looked at again.
+        let Ok(now) = blocking(|| node.look_at_services()) else { continue };
+        if now != before {
+            sender.send_replace(Arc::new(blocking(|| node.directory(&now, port))));
+            before = now;
+        }
+    }
+}
+
+impl Node {
+    /// The services that there are, and what tells whether one has changed.
+    fn look_at_services(&self) -> Result<Looked> {
+        let mut looked = Looked::new();
+        for name in file::list(&self.services)?.iter().filter_map(|name| name.parse::<ServiceName>().ok()) {
+            if let Some(stamp) = file::stamp(&self.services.join(&*name).join("service.toml"))? {
+                looked.insert(name, stamp);
+            }
+        }
+        Ok(looked)
+    }
+    /// What is offered to everybody. A definition that is wrong is told of and left out.
+    fn directory(&self, looked: &Looked, port: u16) -> Directory {
+        let mut programs = Vec::new();
+        for (name, (_, changed)) in looked {
+            match self.program(name, *changed) {
+                Ok(program) => programs.extend(program),
+                Err(error) => self.notice(format!("not offered: {error}")),
+            }
+        }
+        Directory { name: self.name(), key: self.key(), port, programs }
+    }
+    /// A service, if it is a program.
+    fn program(&self, name: &ServiceName, changed: Time) -> Result<Option<Program>> {
+        let definition = load_definition(&self.services.join(&**name), Some(name))?;
+        let Some((_, role)) = definition.program() else { return Ok(None) };
+        Ok(Some(Program {
+            id: name.to_string(),
+            platforms: role.terms.platforms.clone(),
+            name: definition.name,
+            version: definition.version,
+            summary: definition.summary,
+            category: definition.category,
+            license: definition.license,
+            size: None,
+            digest: None,
+            enables: definition.enables.map(|enables| enables.types).unwrap_or_default(),
+            changed,
+        }))
+    }
+    /// Answers queries for programs.
+    fn query(&self) -> Query {
+        Arc::new(|_| Err(Error::new(Code::NotFound, "this node answers no queries; browse its directory instead")))
+    }
+}
