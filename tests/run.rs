@@ -54,7 +54,7 @@ fn readiness_in_its_four_forms() {
          while True: c,_=s.accept(); c.close()'\n"
     );
     let tcp = Role::new(&listens).ready(&format!("{{ tcp = \"127.0.0.1:{port}\", within = \"30s\" }}"));
-    let tcp = tcp.more("requires = [\"python>=3\"]");
+    let tcp = tcp.network(&format!("\"listen:{port}\"")).more("requires = [\"python>=3\"]");
     let file = Role::new("sleep 0.2\n: >\"$DEPLOYCTL_DATA/ready\"\nexec sleep 600\n");
     let file = file.ready("{ file = \"ready\", within = \"20s\" }");
     parties.offer("doors", &tcp, &file);

@@ -5,18 +5,17 @@
 
 use std::collections::BTreeMap;
 use std::io::{PipeReader, Read};
-use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::Child;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::confine::{Confinement, End, Report};
+use super::confine::{Confinement, End, Most, Report};
 use super::ending;
 use super::pid::{self, Identity};
 use super::plan::{RUN_VARIABLE, within};
-use super::sandbox::{Bounds, Level};
-use super::spawn::named;
+use super::sandbox::{Bounds, Level, Limits, Reach};
+use super::spawn::{guard, named};
 use super::{PATH, host};
 use crate::model::error::{Error, IoContext, Result};
 use crate::model::{Code, Nonce};
@@ -85,10 +84,10 @@ pub fn run(order: &Order<'_>, check: impl FnOnce(&Path) -> Result<()>, wanted: i
     }
     let environment = environment(order, &output)?;
     let plan = order.work.join("plan.json");
-    document::write_json_unsynced(&plan, &confinement(order, &source, &output)?, file::PRIVATE)?;
-    let report = order.work.join("report.json");
-    let (status, tail) = supervise(order, &source, &environment, [&plan, &report], wanted)?;
-    let said = document::read_json::<Report>(&report).ok().flatten();
+    document::write_json_unsynced(&plan, &confinement(order, &source, &output, environment)?, file::PRIVATE)?;
+    let report = order.work.join("report.jsonl");
+    let (status, tail) = supervise(order, &source, [&plan, &report], wanted)?;
+    let said = Report::read(&report).ok().flatten();
     let level = judge(order, said, &status).map_err(|why| failed(order, &why, &tail))?;
     if !tree::open_up(&output)? {
         let why = "ended well, but left nothing in the folder that $DEPLOYCTL_OUTPUT names";
@@ -123,18 +122,26 @@ fn environment(order: &Order<'_>, output: &Path) -> Result<BTreeMap<String, Stri
     Ok(all)
 }
 
-fn confinement(order: &Order<'_>, source: &Path, output: &Path) -> Result<Confinement> {
+fn confinement(
+    order: &Order<'_>,
+    source: &Path,
+    output: &Path,
+    environment: BTreeMap<String, String>,
+) -> Result<Confinement> {
     let mut read = vec![order.work.join("given")];
     read.extend(order.tools.path.iter().chain(&order.tools.read).cloned());
     let write = vec![source.to_owned(), output.to_owned(), order.work.join("home"), order.work.join("tmp")];
     let cpus = std::thread::available_parallelism().map_or(1, |cpus| cpus.get() as u64);
-    let cpu_secs = (order.build.deadline.as_ms() / 1000 + 1) * cpus;
+    let limits = Limits { file_bytes: FILE_BYTES, cpu_secs: (order.build.deadline.as_ms() / 1000 + 1) * cpus };
+    let network = if order.build.network { Reach::Everything } else { Reach::Nothing };
     Ok(Confinement {
         program: program(order, source)?,
         arguments: order.build.command.iter().skip(1).cloned().collect(),
-        bounds: Bounds { read, write, network: order.build.network, file_bytes: FILE_BYTES, cpu_secs },
-        deadline: order.build.deadline,
-        most_bytes: MOST_BYTES,
+        environment,
+        folder: source.to_owned(),
+        bounds: Bounds { read, write, files: Vec::new(), network, limits: Some(limits) },
+        require: false,
+        most: Some(Most { deadline: order.build.deadline, bytes: MOST_BYTES }),
     })
 }
 
@@ -157,15 +164,13 @@ fn program(order: &Order<'_>, source: &Path) -> Result<PathBuf> {
 fn supervise(
     order: &Order<'_>,
     source: &Path,
-    environment: &BTreeMap<String, String>,
     files: [&Path; 2],
     wanted: impl Fn() -> bool,
 ) -> Result<(String, String)> {
     let (reader, writer) = std::io::pipe().doing("making a pipe for", source)?;
     let errors = writer.try_clone().doing("making a pipe for", source)?;
-    let mut command = Command::new(order.deployctl);
-    command.arg("confine").args(files).env_clear().envs(environment).current_dir(source).process_group(0);
-    command.stdin(Stdio::null()).stdout(writer).stderr(errors);
+    let mut command = guard(order.deployctl, files);
+    command.env(RUN_VARIABLE, order.run.to_string()).stdout(writer).stderr(errors);
     let mut child = command.spawn().doing("starting", order.deployctl)?;
     // Or its own ends of the pipe would keep it open.
     drop(command);
@@ -175,7 +180,7 @@ fn supervise(
     let mark = format!("{RUN_VARIABLE}={}", order.run);
     let deadline = Instant::now() + Duration::from_millis(ending::KILL_LIMIT_MS);
     loop {
-        let living = pid::family(identity, Some(&mark));
+        let living = pid::family(identity.as_slice(), Some(&mark));
         if living.is_empty() || Instant::now() >= deadline {
             break;
         }
@@ -211,7 +216,7 @@ fn wait(child: &mut Child, order: &Order<'_>, wanted: &impl Fn() -> bool) -> Str
 /// The level that the command was held at, or why it failed.
 fn judge(order: &Order<'_>, report: Option<Report>, status: &str) -> Result<Level, String> {
     let Some(report) = report else { return Err(format!("was ended: {status}")) };
-    match report.end {
+    match report.end.ok_or_else(|| format!("was ended: {status}"))? {
         End::Exited(0) => Ok(report.level),
         End::Exited(code) => Err(format!("ended with exit status {code}")),
         End::Killed(signal) => Err(format!("was killed by signal {signal}{}", named(signal))),
@@ -219,7 +224,8 @@ fn judge(order: &Order<'_>, report: Option<Report>, status: &str) -> Result<Leve
             Err(format!("took longer than {} and was ended with all that it had started", order.build.deadline))
         }
         End::TooLarge => Err(format!("wrote more than {} GiB", MOST_BYTES >> 30)),
-        End::NotStarted(why) => Err(format!("could not be started: {why}")),
+        End::NotStarted { why, .. } => Err(format!("could not be started: {why}")),
+        End::NotHeld => Err(format!("was not started: {}", report.level)),
         End::Deserted => Err("was ended, because the process that wanted it was gone".to_owned()),
     }
 }

@@ -13,6 +13,8 @@ use crate::service::definition::Signal as Defined;
 
 /// What lives so long after SIGKILL, in milliseconds, is left alone and named.
 pub(super) const KILL_LIMIT_MS: u64 = 5_000;
+/// A guard that stays so long after all others, in milliseconds, is killed, too.
+pub(super) const GUARD_LIMIT_MS: u64 = 1_000;
 /// Between two looks at what is left, in milliseconds.
 const NAP_MS: u64 = 20;
 
@@ -41,18 +43,19 @@ pub(super) enum Next {
 /// Kills what is left of a run that cannot be adopted, as its program ended or its supervisor died while starting it,
 /// and takes its record's word for what belongs to it. Blocks until nothing is left, or 5 s; names what is.
 pub fn clear(record: &Record) -> Vec<String> {
-    let mut left_ms = if record.boot == pid::boot() { KILL_LIMIT_MS } else { 0 };
-    let mut living = Vec::new();
-    while left_ms > 0 {
-        living = pid::family(record.child, Some(&record.mark()));
-        if living.is_empty() {
-            break;
+    let mut spent_ms = if record.boot == pid::boot() { 0 } else { KILL_LIMIT_MS };
+    loop {
+        let (others, guard) = record.living();
+        if (others.is_empty() && guard.is_none()) || spent_ms >= KILL_LIMIT_MS {
+            return others.iter().chain(&guard).map(Member::to_string).collect();
         }
-        kill(record.child, &living);
+        kill(record.child, &others);
+        if spent_ms >= GUARD_LIMIT_MS {
+            kill(None, guard.as_slice());
+        }
         std::thread::sleep(Duration::from_millis(NAP_MS));
-        left_ms = left_ms.saturating_sub(NAP_MS);
+        spent_ms += NAP_MS;
     }
-    living.iter().map(Member::to_string).collect()
 }
 
 /// The group at one blow, so that none of it can start more meanwhile; then who left the group.

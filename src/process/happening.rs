@@ -2,46 +2,29 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::sandbox::Level;
 use crate::model::Span;
 
 /// What happened to the program. Texts hold foreign text raw; `ui` escapes it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(tag = "happening", rename_all = "kebab-case")]
 pub enum Happening {
-    Started {
-        pid: u32,
-    },
+    /// `level` is how far it is held.
+    Started { pid: u32, level: Level },
     /// So long after its start. Comes again after each restart.
-    Ready {
-        after: Span,
-    },
+    Ready { after: Span },
     /// It did not become ready within `ready.within`, or cannot any more. What runs of it is stopped; it is not started
     /// again.
-    NotReady {
-        why: String,
-        tail: String,
-    },
+    NotReady { why: String, tail: String },
     /// The program itself ended; what it left running is killed.
-    Exited {
-        status: String,
-        ok: bool,
-    },
+    Exited { status: String, ok: bool },
     /// It will be started again. `attempt` counts from 1 after each run of a minute.
-    Restarting {
-        r#in: Span,
-        attempt: u32,
-    },
+    Restarting { r#in: Span, attempt: u32 },
     /// It was ready once, and is not started again.
-    GaveUp {
-        why: String,
-        tail: String,
-    },
+    GaveUp { why: String, tail: String },
     /// It was stopped, by [`Supervisor::begin_stop`] or for not being ready. `killed`: not by its signal alone.
     /// `survivors`: what even SIGKILL did not end (name and pid).
-    Stopped {
-        killed: bool,
-        survivors: Vec<String>,
-    },
+    Stopped { killed: bool, survivors: Vec<String> },
 }
 
 /// How long a program ran, and how often it was started.

@@ -175,7 +175,7 @@ fn output_of(path: &Path, arguments: &[&str], limit: Duration) -> Option<String>
     let told = receive.recv_timeout(limit);
     if let Some(leader) = Identity::of(child.id()) {
         leader.signal_group(rustix::process::Signal::KILL);
-        for member in pid::family(Some(leader), None) {
+        for member in pid::family(&[leader], None) {
             member.identity.signal(rustix::process::Signal::KILL);
         }
     }

@@ -80,19 +80,18 @@ impl fmt::Display for Member {
     }
 }
 
-/// What lives of a run: the leader and its process group, whatever carries `mark` (`NAME=value`) in its environment,
+/// What lives of a run: the leaders and their process groups, whatever carries `mark` (`NAME=value`) in its environment,
 /// even if it left the group or its parent ended, and the children of all these. Never this process itself.
-pub fn family(leader: Option<Identity>, mark: Option<&str>) -> Vec<Member> {
+pub fn family(leaders: &[Identity], mark: Option<&str>) -> Vec<Member> {
     let entries = table();
-    let since = leader.map_or(0, |leader| leader.start_time);
+    let since = leaders.iter().map(|leader| leader.start_time).min().unwrap_or(0);
     // A pid is not given out again while a group has it as its number: if another process has it, the group is gone.
-    let group = leader.filter(|leader| entries.get(&leader.pid).is_none_or(|entry| entry.is(leader)));
+    let is_theirs = |leader: &&Identity| entries.get(&leader.pid).is_none_or(|entry| entry.is(leader));
+    let groups: BTreeSet<u32> = leaders.iter().filter(is_theirs).map(|leader| leader.pid).collect();
     let mut found: BTreeSet<u32> = entries
         .values()
         .filter(|entry| entry.start_time >= since)
-        .filter(|entry| {
-            group.is_some_and(|leader| entry.group == leader.pid) || mark.is_some_and(|mark| has_mark(entry.pid, mark))
-        })
+        .filter(|entry| groups.contains(&entry.group) || mark.is_some_and(|mark| has_mark(entry.pid, mark)))
         .map(|entry| entry.pid)
         .collect();
     loop {
@@ -229,7 +228,7 @@ mod tests {
         assert!(mine.is_alive() && !earlier.is_alive());
         assert!(!earlier.signal(Signal::KILL));
         assert!(!earlier.signal_group(Signal::KILL));
-        assert_eq!(family(Some(earlier), None), []);
+        assert_eq!(family(&[earlier], None), []);
         assert!(child.try_wait().unwrap().is_none(), "the process that has the pid now was hit");
         assert!(mine.signal(Signal::KILL));
         child.wait().unwrap();
@@ -262,13 +261,13 @@ mod tests {
         child.args(["-c", "setsid sleep 30 & wait"]).env(name, value).process_group(0);
         let mut child = child.spawn().unwrap();
         let leader = Identity::of(child.id());
-        while family(leader, Some(mark)).len() < 2 {
+        while family(leader.as_slice(), Some(mark)).len() < 2 {
             std::thread::yield_now();
         }
         child.kill().unwrap();
         child.wait().unwrap();
         let left = loop {
-            let left = family(leader, Some(mark));
+            let left = family(leader.as_slice(), Some(mark));
             if left.len() == 1 && left[0].name == "sleep" {
                 break left;
             }

@@ -5,13 +5,19 @@ use std::path::{Component, Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use super::confine::Confinement;
+use super::sandbox::Bounds;
 use super::{PATH, host};
 use crate::model::error::{Error, IoContext, Result};
 use crate::model::{Code, Nonce};
 use crate::service::definition::{Ready, Restart, Stop};
+use crate::store::file;
 
 /// The variable that every process of a run inherits, by which those are found that left its process group.
 pub(super) const RUN_VARIABLE: &str = "DEPLOYCTL_RUN";
+
+/// The folder for temporary files, in the data folder.
+pub const SCRATCH: &str = "tmp";
 
 /// One program, ready to be run.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -28,6 +34,14 @@ pub struct Plan {
     pub variables: BTreeMap<String, String>,
     /// The program's own folder; its home, with `tmp/` in it as its place for temporary files. Must exist.
     pub data: PathBuf,
+    /// This program's file, which holds the service's.
+    pub deployctl: PathBuf,
+    /// What it may use beside the system's folders, its own two (to read) and its log. Folders to write in are the data
+    /// folder and those below it; they are made.
+    pub bounds: Bounds,
+    /// Not started where this kernel does not hold all of the bounds.
+    #[serde(default)]
+    pub require: bool,
     /// Absent: ready when it has been running for 100 ms, or has ended well before that.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ready: Option<Ready>,
@@ -37,7 +51,8 @@ pub struct Plan {
     pub restart: Restart,
     /// Where standard output and standard error go: appended; at 8 MiB the content moves to the same name with `.1`.
     pub log: PathBuf,
-    /// The record by which another supervisor finds the program. Its folder must exist.
+    /// The record by which another supervisor finds the program. Its folder must exist; what the guard is told and says
+    /// is beside it.
     pub record: PathBuf,
 }
 
@@ -63,6 +78,37 @@ impl Plan {
         })
     }
 
+    /// What the program's guard is told, and where it says how it goes.
+    pub(super) fn guard_files(&self) -> [PathBuf; 2] {
+        ["confinement.json", "confined.jsonl"].map(|name| self.record.with_file_name(name))
+    }
+
+    /// What is to be run and within what. Makes the folders that may be written.
+    ///
+    /// # Errors
+    /// Those of [`Plan::program`]; `bad-definition` for the environment; `io` where a folder cannot be made.
+    pub(super) fn confinement(&self, run: Nonce) -> Result<Confinement> {
+        let mut bounds = self.bounds.clone();
+        bounds.read.extend([self.folder.clone(), self.data.clone()]);
+        bounds.files.push(self.log.clone());
+        bounds.write.clear();
+        for folder in &self.bounds.write {
+            // What the program put there in an earlier run must not lead it out now.
+            if make_below(&self.data, folder)? {
+                bounds.write.push(folder.clone());
+            }
+        }
+        Ok(Confinement {
+            program: self.program()?,
+            arguments: self.command.iter().skip(1).cloned().collect(),
+            environment: self.whole_environment(run)?,
+            folder: self.folder.clone(),
+            bounds,
+            require: self.require,
+            most: None,
+        })
+    }
+
     /// The environment, complete.
     ///
     /// # Errors
@@ -73,7 +119,7 @@ impl Plan {
             ("PATH".to_owned(), PATH.to_owned()),
             ("LANG".to_owned(), "C.UTF-8".to_owned()),
             ("HOME".to_owned(), data.to_string()),
-            ("TMPDIR".to_owned(), format!("{data}/tmp")),
+            ("TMPDIR".to_owned(), format!("{data}/{SCRATCH}")),
         ]);
         for (name, value) in &self.environment {
             if name.is_empty() || name.contains(['=', '\0']) || value.contains('\0') || name.starts_with("DEPLOYCTL_") {
@@ -105,6 +151,21 @@ impl Plan {
         // By its own name, not that of what a link in the folder leads to: some programs go by it.
         within(&folder, program).ok_or_else(|| leads_out(program))
     }
+}
+
+/// Makes `folder`, which is `base` or below it, with those between; says whether it is one that no link leads to.
+fn make_below(base: &Path, folder: &Path) -> Result<bool> {
+    let Ok(relative) = folder.strip_prefix(base) else { return Ok(false) };
+    let mut path = base.to_owned();
+    for part in relative.components() {
+        path.push(part);
+        match std::fs::symlink_metadata(&path) {
+            Ok(about) if about.is_dir() => {}
+            Ok(_) => return Ok(false),
+            Err(_) => file::create_dir_private(&path)?,
+        }
+    }
+    Ok(true)
 }
 
 fn leads_out(program: &str) -> Error {

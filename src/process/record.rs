@@ -12,9 +12,10 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use super::happening::Meter;
-use super::pid::{self, Identity};
+use super::pid::{self, Identity, Member};
 use super::plan::RUN_VARIABLE;
 use super::probe::Stamp;
+use super::sandbox::Level;
 
 use crate::model::error::{Error, IoContext, Result};
 use crate::model::{Code, Nonce, Time};
@@ -31,6 +32,12 @@ pub struct Record {
     /// The program, which leads the process group of the same number. Absent: being started, or between two starts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub child: Option<Identity>,
+    /// The process that holds `child` and is the parent of what it leaves behind; it ends by itself after all of that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub guard: Option<Identity>,
+    /// How far `child` is held.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub confinement: Option<Level>,
     /// When the time began within which it has to become ready.
     pub started: Time,
     /// When `child` was started.
@@ -63,6 +70,8 @@ impl Record {
             boot: pid::boot(),
             supervisor,
             child: None,
+            guard: None,
+            confinement: None,
             started: now,
             child_started: now,
             ready: false,
@@ -103,8 +112,17 @@ impl Record {
         let _ = std::fs::remove_file(path);
     }
     /// `NAME=value`, as it is in the environment of every process of this run.
-    pub(super) fn mark(&self) -> String {
+    pub fn mark(&self) -> String {
         format!("{RUN_VARIABLE}={}", self.run)
+    }
+    /// What lives of the run: all but its guard, and the guard. It alone knows for sure when nothing else is left, and
+    /// ends then.
+    pub(super) fn living(&self) -> (Vec<Member>, Option<Member>) {
+        let leaders: Vec<_> = self.guard.into_iter().chain(self.child).collect();
+        let (guard, others): (Vec<_>, _) = pid::family(&leaders, Some(&self.mark()))
+            .into_iter()
+            .partition(|member| Some(member.identity) == self.guard);
+        (others, guard.into_iter().next())
     }
     /// Whether another supervisor that still lives has charge of it.
     pub(super) fn is_taken(&self) -> bool {

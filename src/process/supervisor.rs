@@ -13,7 +13,7 @@ use rustix::process::Signal;
 
 use super::back_off::{BackOff, MOST_RESTARTS, Retry};
 use super::clock::Ticker;
-use super::ending::{Ending, KILL_LIMIT_MS, Next, clear, kill, signal_of};
+use super::ending::{Ending, GUARD_LIMIT_MS, KILL_LIMIT_MS, Next, clear, kill, signal_of};
 use super::happening::{Happening, Meter};
 use super::output::Output;
 use super::pid::{self, Identity, Member};
@@ -99,7 +99,7 @@ impl Supervisor {
         // It has been running all the while: the same process is still there.
         supervisor.meter.running_ms += ran_ms;
         supervisor.meter.starts += 1;
-        supervisor.phase = Phase::Running(Leader::adopted(child));
+        supervisor.phase = Phase::Running(Leader::adopted(child, &supervisor.plan, &supervisor.record));
         supervisor.record.write(&supervisor.plan.record).ok()?;
         Some(supervisor)
     }
@@ -217,7 +217,7 @@ impl Supervisor {
     /// Starts the program, or says why it would not become ready.
     fn launch(&mut self) -> Result<()> {
         self.started_ms = self.ticker.elapsed_ms();
-        self.record.child = None;
+        (self.record.child, self.record.guard, self.record.confinement) = (None, None, None);
         self.record.ready = false;
         self.record.before = self.meter;
         self.record.child_started = self.ticker.now();
@@ -235,10 +235,12 @@ impl Supervisor {
         self.record.stale = self.watch.stale();
         // Once before, so that a supervisor which dies in between leaves its mark behind; once after, with the pid.
         self.record.write(&self.plan.record)?;
-        let leader = Leader::start(&self.plan, self.record.run, &self.output).inspect_err(|_| {
+        let (leader, level) = Leader::start(&self.plan, self.record.run, &self.output).inspect_err(|_| {
             Record::remove(&self.plan.record);
         })?;
         self.record.child = Some(leader.identity);
+        self.record.guard = leader.guard;
+        self.record.confinement = Some(level);
         if let Err(why) = self.record.write(&self.plan.record) {
             leader.identity.signal_group(Signal::KILL);
             clear(&self.record);
@@ -249,7 +251,7 @@ impl Supervisor {
         self.ticker.tick();
         self.started_ms = self.ticker.elapsed_ms();
         self.meter.starts += 1;
-        self.news.push(Happening::Started { pid: leader.identity.pid });
+        self.news.push(Happening::Started { pid: leader.identity.pid, level });
         self.phase = Phase::Running(leader);
         Ok(())
     }
@@ -362,15 +364,19 @@ impl Supervisor {
         if !ending.told && now_ms < ending.kill_at_ms {
             return Phase::Ending(ending);
         }
-        let living = pid::family(Some(ending.leader.identity), Some(&self.record.mark()));
+        let (others, guard) = self.record.living();
         let give_up = ending.killed_at_ms.is_some_and(|at| now_ms >= at + KILL_LIMIT_MS);
-        if (living.is_empty() && ending.told) || give_up {
+        if (others.is_empty() && guard.is_none() && ending.told) || give_up {
+            let left: Vec<_> = others.into_iter().chain(guard).collect();
             ending.leader.reap();
-            return self.finish(ending.next, ending.killed_at_ms.is_some(), &living);
+            return self.finish(ending.next, ending.killed_at_ms.is_some(), &left);
         }
-        if now_ms >= ending.kill_at_ms {
+        // Once all others are gone, the guard ends by itself.
+        let patience_ms = if others.is_empty() { GUARD_LIMIT_MS } else { 0 };
+        if now_ms >= ending.kill_at_ms + patience_ms {
             ending.killed_at_ms.get_or_insert(now_ms);
-            kill(Some(ending.leader.identity), &living);
+            let targets = if others.is_empty() { guard.as_slice() } else { &others };
+            kill(Some(ending.leader.identity), targets);
         }
         Phase::Ending(ending)
     }
@@ -397,6 +403,3 @@ impl Supervisor {
         self.window_start_ms + self.within().as_ms()
     }
 }
-
-#[cfg(test)]
-mod tests;

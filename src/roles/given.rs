@@ -8,10 +8,14 @@ use super::part::{Part, Places};
 use crate::message::Secret;
 use crate::message::secret::service_secret;
 use crate::model::{Code, Error, Name, ParticipantState, Party, Result, RoleName};
-use crate::process::plan::Plan;
+use crate::process::plan::{Plan, SCRATCH};
+use crate::process::sandbox::{Bounds, Reach};
+use crate::service::definition::Permissions;
+use crate::service::launch::{DATA, relative_path};
 use crate::service::platform::Platform;
 use crate::service::template;
 use crate::session::Summary;
+use crate::store::config::Confinement;
 use crate::store::secrets::Secrets as SecretStore;
 use crate::store::{file, installs, tree};
 
@@ -21,6 +25,7 @@ pub(super) fn plan(node: &Node, part: &Part, places: &Places) -> Result<Plan> {
     let context = part.context(&platform);
     let run = part.terms.run.as_ref().ok_or_else(|| Error::new(Code::WrongState, "this role is not run"))?;
     let run = template::render_run(run, &context)?;
+    let permissions = template::render_permissions(&part.terms.permissions, &context)?;
     let root = node.install_root(part.session, part.party, &part.role)?;
     let status = installs::look(&root)?;
     let generation = status
@@ -31,13 +36,38 @@ pub(super) fn plan(node: &Node, part: &Part, places: &Places) -> Result<Plan> {
         command: run.command,
         environment: run.environment,
         variables: variables(node, part, places, &root)?,
-        data: root.join("data"),
+        data: root.join(DATA),
+        deployctl: node.program.clone(),
+        bounds: bounds(&permissions, places, &root)?,
+        require: node.config.policy.confinement == Confinement::Require,
         ready: run.ready,
         stop: run.stop,
         restart: run.restart,
         log: places.output.clone(),
         record: places.record.clone(),
     })
+}
+
+/// What the program may use, as its terms say. Temporary files are allowed to everyone.
+fn bounds(permissions: &Permissions, places: &Places, root: &Path) -> Result<Bounds> {
+    let network = permissions.network.iter().map(|text| text.parse()).collect::<Result<Vec<_>>>()?;
+    let mut write = vec![root.join(DATA).join(SCRATCH)];
+    for folder in &permissions.write {
+        write.push(relative_path(folder)?.iter().fold(root.to_owned(), |path, part| path.join(part)));
+    }
+    Ok(Bounds {
+        read: vec![given(places)],
+        write,
+        files: vec![places.usage.clone()],
+        network: Reach::of(&network),
+        limits: None,
+    })
+}
+
+/// The folder of the files that the program gets. It stays the same one while the program runs, whoever supervises it:
+/// the kernel knows it by more than its name.
+fn given(places: &Places) -> PathBuf {
+    places.folder.join("given")
 }
 
 /// The `DEPLOYCTL_…` variables and the files that they name.
@@ -76,7 +106,7 @@ fn variables(node: &Node, part: &Part, places: &Places, root: &Path) -> Result<B
         ("SESSION", part.session.to_string()),
         ("ROLE", part.role.to_string()),
         ("PLATFORM", Platform::here().to_string()),
-        ("DATA", root.join("data").display().to_string()),
+        ("DATA", root.join(DATA).display().to_string()),
     ];
     let roster = part.roster();
     let me = match part.party {
@@ -88,10 +118,6 @@ fn variables(node: &Node, part: &Part, places: &Places, root: &Path) -> Result<B
         pairs.push(("PRESENT", present_folder(places).display().to_string()));
     }
     Ok(pairs.into_iter().map(|(name, value)| (format!("DEPLOYCTL_{name}"), value)).collect())
-}
-
-fn given(places: &Places) -> PathBuf {
-    places.folder.join("given")
 }
 
 fn present_folder(places: &Places) -> PathBuf {

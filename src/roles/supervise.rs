@@ -297,7 +297,10 @@ impl Watch {
                 }
                 None
             }
-            Happening::Started { .. } => None,
+            Happening::Started { level, .. } => {
+                self.say(format!("the program is started: {level}"));
+                None
+            }
         };
         match outcome {
             Some(outcome) => self.node.take_result(self.session, self.party, outcome),

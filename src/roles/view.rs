@@ -3,8 +3,15 @@
 use super::node::Node;
 use super::sitting::Projection;
 use crate::model::{Code, Error, Party, Result, SessionId};
+use crate::process::Record;
+use crate::process::sandbox::Level;
 
 impl Node {
+    /// How far the program of a part is held, while it runs.
+    pub fn confinement(&self, session: SessionId, party: Party) -> Option<Level> {
+        // A record that does not read is the supervisor's to tell of.
+        Record::read(&self.places(session, party).record).ok().flatten()?.confinement
+    }
     /// Every part that this node has in a session, newest last.
     pub fn parts(&self) -> Result<Vec<Projection>> {
         let mut all = Vec::new();

@@ -94,19 +94,23 @@ fn network_text(permissions: &Permissions) -> Vec<String> {
             _ => format!("It may use the network as “{text}” says."),
         },
     };
-    permissions.network.iter().map(sentence).collect()
+    let mut sentences: Vec<_> = permissions.network.iter().map(sentence).collect();
+    if !permissions.network.iter().any(|text| text == "any") {
+        sentences.push("Of the network, the kernel holds it to these TCP ports: not to hosts, and not UDP.".to_owned());
+    }
+    sentences
 }
 
 fn write_text(permissions: &Permissions) -> String {
     if permissions.write.is_empty() {
-        return "It may write no files.".to_owned();
+        return "It may write no files but temporary ones.".to_owned();
     }
     // The data folder itself, or folders below it.
     let whole = permissions.write.iter().any(|path| relative_path(path).is_ok_and(|parts| parts.len() == 1));
     match whole {
         true => "It may write into its own data folder, and nowhere else.".to_owned(),
         false => format!(
-            "It may write into {} of its own data folder, and nowhere else.",
+            "It may write into {} of its own data folder, and temporary files.",
             in_a_row(permissions.write.iter().cloned())
         ),
     }
@@ -154,6 +158,7 @@ mod tests {
                 "When it fails it is started again.",
                 "It may connect to {{ roster.initiator.host }}:8080 (not known before everybody has answered).",
                 "It may accept connections on port 8081 of this machine.",
+                "Of the network, the kernel holds it to these TCP ports: not to hosts, and not UDP.",
                 "It may write into its own data folder, and nowhere else.",
                 "It needs python 3.9 or later, 1GiB of memory and a display.",
                 "It is made for linux-x86_64.",
@@ -167,7 +172,11 @@ mod tests {
         let nothing = terms(json!({"for": "initiator", "min": 1, "max": 1, "platforms": ["any"]}));
         assert_eq!(
             terms_text(&nothing),
-            ["It installs files and runs nothing.", "It may not use the network.", "It may write no files."]
+            [
+                "It installs files and runs nothing.",
+                "It may not use the network.",
+                "It may write no files but temporary ones."
+            ]
         );
         let all =
             terms(json!({"for": "peer", "min": 2, "max": 2, "platforms": ["any"], "run": {"command": ["a b", ""]},

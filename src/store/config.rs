@@ -36,6 +36,19 @@ pub struct Policy {
     pub install: Consent,
     /// Whether software is removed when its session is terminated. `auto`.
     pub remove: Consent,
+    /// Whether a program is run where the kernel cannot hold it to its permissions. `best-effort`.
+    pub confinement: Confinement,
+}
+
+/// What is done where the kernel cannot hold a program to its permissions.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Confinement {
+    /// It is run all the same, and `status` says how far it is held.
+    #[default]
+    BestEffort,
+    /// It is not started.
+    Require,
 }
 
 /// Whether the node goes ahead or waits for a person's command.

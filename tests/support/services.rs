@@ -28,6 +28,8 @@ pub struct Role {
     pub ready: String,
     pub restart: &'static str,
     pub more: String,
+    /// What it may use of the network: `"listen:8080"`, and others after a comma.
+    pub network: String,
 }
 
 impl Role {
@@ -37,6 +39,7 @@ impl Role {
             ready: "{ output = \"up\", within = \"20s\" }".to_owned(),
             restart: "never",
             more: String::new(),
+            network: String::new(),
         }
     }
     pub fn ready(mut self, ready: &str) -> Self {
@@ -45,6 +48,10 @@ impl Role {
     }
     pub fn restart(mut self, restart: &'static str) -> Self {
         self.restart = restart;
+        self
+    }
+    pub fn network(mut self, network: &str) -> Self {
+        self.network = network.to_owned();
         self
     }
     /// Further lines of the role's own table.
@@ -71,7 +78,8 @@ pub fn write(services: &Path, name: &str, host: &Role, guest: &Role) -> PathBuf 
              [roles.{role_name}.build]\ncopy = \"{role_name}/\"\ntemplates = [\"about.txt.j2\"]\n\n\
              [roles.{role_name}.run]\ncommand = [\"sh\", \"run.sh\"]\nready = {ready}\n\
              stop = {{ signal = \"TERM\", grace = \"2s\" }}\nrestart = \"{restart}\"\n\n\
-             [roles.{role_name}.permissions]\nwrite = [\"data/\"]\n",
+             [roles.{role_name}.permissions]\nwrite = [\"data/\"]\nnetwork = [{network}]\n",
+            network = role.network,
             more = role.more,
             ready = role.ready,
             restart = role.restart,

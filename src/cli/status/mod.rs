@@ -8,8 +8,10 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 
 use super::shell::Shell;
-use crate::model::{Code, Error, Party, Result, SessionId, SessionState};
+use crate::model::{Code, Error, Party, Result, SessionId, SessionState, Time};
+use crate::process::sandbox::Level;
 use crate::roles::Node;
+use crate::roles::sitting::Projection;
 use crate::roles::timeline::timeline;
 use crate::roles::transcript::{self, Transcript};
 use crate::session::Summary;
@@ -57,9 +59,25 @@ struct All {
 #[derive(Serialize)]
 struct One {
     #[serde(flatten)]
-    first: Summary,
+    first: Part,
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    parts: Vec<Summary>,
+    parts: Vec<Part>,
+}
+
+#[derive(Serialize)]
+struct Part {
+    #[serde(flatten)]
+    summary: Summary,
+    /// Of this node's own program, while it runs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    confinement: Option<Held>,
+}
+
+#[derive(Serialize)]
+struct Held {
+    #[serde(flatten)]
+    level: Level,
+    text: String,
 }
 
 pub(super) fn run(args: &Args, shell: &Shell) -> Result<()> {
@@ -83,11 +101,22 @@ pub(super) fn run(args: &Args, shell: &Shell) -> Result<()> {
         return shell.ui.data(&all, || list(&all.sessions));
     };
     let (_, parts) = node.parts_of(prefix)?;
-    let mut summaries: Vec<_> = parts.into_iter().map(|part| part.summary).collect();
+    let part = |Projection { summary, .. }: Projection| {
+        let level = node.confinement(summary.session, summary.party);
+        Part { confinement: level.map(|level| Held { level, text: level.to_string() }), summary }
+    };
+    let mut parts: Vec<_> = parts.into_iter().map(part).collect();
     let now = shell.system.now();
-    let text: Vec<_> = summaries.iter().map(|summary| describe(summary, now)).collect();
-    let first = summaries.remove(0);
-    shell.ui.data(&One { first, parts: summaries }, || text.join("\n"))
+    let text: Vec<_> = parts.iter().map(|part| part.describe(now)).collect();
+    let first = parts.remove(0);
+    shell.ui.data(&One { first, parts }, || text.join("\n"))
+}
+
+impl Part {
+    fn describe(&self, now: Time) -> String {
+        let held = self.confinement.as_ref().map(|held| format!("\nheld      {}", held.text));
+        describe(&self.summary, now) + &held.unwrap_or_default()
+    }
 }
 
 /// What was exported, and where to.
@@ -147,7 +176,7 @@ fn list(sessions: &[Summary]) -> String {
 }
 
 /// One session for a person.
-pub(super) fn describe(summary: &Summary, now: crate::model::Time) -> String {
+pub(super) fn describe(summary: &Summary, now: Time) -> String {
     let version = summary.version.as_ref().map(|version| format!(" {version}")).unwrap_or_default();
     let mut lines = vec![
         format!("session   {}", summary.session),

@@ -1,13 +1,24 @@
+//! Supervisors of programs without a session around them: how programs are started, held, found ready, started again,
+//! adopted, and stopped with all that they started.
+
 #![expect(clippy::disallowed_methods, reason = "tests make files and listen on ports")]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test that panics has failed")]
 
 use std::net::TcpListener;
 use std::path::Path;
 use std::process::Command;
+use std::time::Duration;
 
-use super::*;
-use crate::model::Time;
-use crate::process::plan::Plan;
-use crate::service::definition::{Probe, Stop};
+use deployctl::model::{Code, Error, Span, Time};
+use deployctl::process::pid::{self, Identity};
+use deployctl::process::sandbox::{Bounds, Reach};
+use deployctl::process::{Happening, Meter, Plan, Record, Supervisor, clear};
+use deployctl::service::definition::{Probe, Ready, Restart, Signal as Defined, Stop};
+use deployctl::system::System;
+use rustix::process::Signal;
+
+/// Between two looks at a supervisor.
+const BUSY_NAP: Duration = Duration::from_millis(20);
 
 /// Longer than any test needs, so that a hanging one fails.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -33,6 +44,15 @@ impl Place {
             environment: [("WORD".to_owned(), "hello".to_owned())].into(),
             variables: [("DEPLOYCTL_DATA".to_owned(), self.path("data").display().to_string())].into(),
             data: self.path("data"),
+            deployctl: env!("CARGO_BIN_EXE_deployctl").into(),
+            bounds: Bounds {
+                read: Vec::new(),
+                write: vec![self.path("data")],
+                files: Vec::new(),
+                network: Reach::Nothing,
+                limits: None,
+            },
+            require: false,
             ready: None,
             stop: Stop::default(),
             restart: Restart::Never,
@@ -214,7 +234,7 @@ fn not_ready_in_time_ends_all_that_it_started_and_shows_the_tail() {
     assert_eq!(all[1], Happening::NotReady { why, tail: "trying".into() });
     assert_eq!(all.last(), Some(&Happening::Stopped { killed: true, survivors: Vec::new() }));
     assert!(pids.iter().all(|pid| !pid.is_alive()));
-    assert_eq!(pid::family(None, Some(&mark)), [], "also who left the process group is gone");
+    assert_eq!(pid::family(&[], Some(&mark)), [], "also who left the process group is gone");
 }
 
 #[test]
@@ -237,7 +257,7 @@ fn the_signal_that_the_service_asks_for_is_sent() {
     let place = Place::new();
     let mut plan = place.plan("trap 'echo bye; exit 0' INT; echo up; while :; do sleep 0.05; done");
     plan.ready = ready(Probe::Output("up".into()), Span::from_secs(10));
-    plan.stop = Stop { signal: crate::service::definition::Signal::Int, grace: Span::from_secs(10) };
+    plan.stop = Stop { signal: Defined::Int, grace: Span::from_secs(10) };
     let mut supervisor = Supervisor::start(plan, &System::real()).unwrap();
     until(&mut supervisor, is_ready);
     let end = supervisor.stop();
@@ -255,7 +275,7 @@ fn fast(plan: Plan) -> (Vec<Happening>, Meter) {
     while !supervisor.is_done() {
         all.extend(supervisor.poll());
         // The clock stands while the program runs, so that only the pauses are fast.
-        if matches!(supervisor.phase, Phase::Pausing { .. }) {
+        if supervisor.pid().is_none() && !supervisor.is_done() {
             system.advance(Span::from_ms(100));
         } else {
             std::thread::sleep(Duration::from_millis(1));
@@ -379,8 +399,7 @@ fn an_adopted_program_that_was_not_ready_is_still_looked_at() {
     let mut second = Supervisor::adopt(plan, place.record(), &System::real()).unwrap();
     until(&mut second, is_ready);
     let all = until(&mut second, |happening| matches!(happening, Happening::Exited { .. }));
-    let status = "unknown status, as its supervisor was gone".to_owned();
-    assert_eq!(all, [Happening::Exited { status, ok: false }]);
+    assert_eq!(all, [Happening::Exited { status: "exit status 3".to_owned(), ok: false }]);
 }
 
 #[test]
@@ -397,9 +416,11 @@ fn what_is_not_the_same_program_is_not_adopted() {
     let parent = Identity::of(std::os::unix::process::parent_id()).unwrap();
     assert!(Supervisor::adopt(plan.clone(), Record { supervisor: parent, ..record.clone() }, &system).is_none());
     // Nor is anything started or ended by mistake where another is in charge, or on the word of a stale record.
-    Record { supervisor: parent, ..record.clone() }.write(&plan.record).unwrap();
+    let taken = Record { supervisor: parent, ..record.clone() };
+    std::fs::write(&plan.record, serde_json::to_vec(&taken).unwrap()).unwrap();
     assert_eq!(Supervisor::start(plan, &system).err().map(|error| error.code), Some(Code::WrongState));
-    let stale = Record { child: Some(reused), run: system.nonce(), ..record };
+    let guard = record.guard.map(|guard| Identity { start_time: guard.start_time - 1, ..guard });
+    let stale = Record { child: Some(reused), guard, run: system.nonce(), ..record };
     assert_eq!(clear(&stale), [""; 0]);
     assert!(child.is_alive());
     first.stop();
