@@ -106,7 +106,7 @@ fn a_session_ends_by_itself_at_its_end_time() {
     let sandbox = &parties.sandbox;
     parties.offer_stays();
     let _serving = parties.serve_all();
-    let more = ["--peer", "a", "--peer", "b", "--answer-within", "4s", "--lasts", "1s"];
+    let more = ["--peer", "a", "--peer", "b", "--answer-within", "4s", "--lasts", "15s"];
     let session = parties.request("stays", &more);
     for node in ["p", "i", "a", "b"] {
         let status = sandbox.wait(node, &session, "over", |status| status["over"] == true);
