@@ -65,8 +65,8 @@ pub const POOL_TOTAL: usize = 64;
 pub const ANSWER_BYTES: usize = MESSAGE_BYTES;
 /// Bytes of an inbox's batch.
 pub const INBOX_BYTES: usize = 16 * 1024 * 1024;
-/// Bytes of a manifest: about 60,000 pieces.
-pub const MANIFEST_BYTES: usize = 8 * 1024 * 1024;
+/// Bytes of a manifest.
+pub const MANIFEST_BYTES: usize = crate::package::MAX_MANIFEST_BYTES;
 /// Bytes of a refusal.
 pub const PROBLEM_BYTES: usize = 64 * 1024;
 /// Characters of a text in a refusal that are passed on.

@@ -4,8 +4,9 @@ use std::fs::File;
 use std::io::{Seek, Write};
 use std::path::Path;
 
+use super::cut::MAX_PIECE;
 use super::manifest::{Manifest, PackageId, Piece, VerifiedManifest};
-use super::{PIECE_RAW_BYTES, Packed, pack};
+use super::{Cut, Packed, pack};
 use crate::message::SigningKey;
 use crate::model::{Digest, Hash};
 
@@ -92,6 +93,7 @@ pub(crate) fn manifest(generation: u32, packed: Packed) -> Manifest {
         definition: Digest::of(b"definition"),
         options: Digest::of(b"options"),
         package: PackageId { digest: packed.digest, size: packed.size },
+        cut: Some(Cut::ours()),
         pieces: packed.pieces,
         entries: packed.entries,
         raw_size: packed.raw_size,
@@ -120,13 +122,13 @@ pub(crate) fn packed(generation: u32, folder: &Path) -> (File, VerifiedManifest)
 
 /// Any bytes as a tar, with a true manifest of `entries` and `tree`: what a hostile provider could sign.
 pub(crate) fn packed_raw(raw: &[u8], entries: u64, tree: Hash) -> (Vec<u8>, Manifest) {
-    let members: Vec<_> = raw.chunks(PIECE_RAW_BYTES).map(|raw| (member(raw), raw.len() as u64)).collect();
+    let members: Vec<_> = raw.chunks(MAX_PIECE).map(|raw| (member(raw), raw.len() as u64)).collect();
     packed_members(&members, entries, tree)
 }
 
 /// One gzip member, made as pieces are.
 pub(crate) fn member(raw: &[u8]) -> Vec<u8> {
-    super::pieces::compress(raw).unwrap()
+    super::pieces::Compressor::new().compress(raw).unwrap()
 }
 
 /// Any bytes as members, with the raw length that the manifest claims for each.

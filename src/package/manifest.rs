@@ -5,6 +5,7 @@ use std::ops::Deref;
 use semver::Version;
 use serde::{Deserialize, Serialize};
 
+use super::cut::Cut;
 use super::header::{BLOCK, END_BYTES};
 use super::{FREE_RATIO_BYTES, MAX_ENTRIES, MAX_MANIFEST_BYTES, MAX_PIECE_RAW_BYTES, MAX_RATIO, MAX_RAW_BYTES};
 use crate::message::{Envelope, SigningKey};
@@ -43,6 +44,9 @@ pub struct Manifest {
     /// Of the options that it was built with.
     pub options: Digest,
     pub package: PackageId,
+    /// How the packer cut the pieces, which nobody has to know to use them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cut: Option<Cut>,
     /// In the order of the package, without gaps.
     pub pieces: Vec<Piece>,
     pub entries: u64,

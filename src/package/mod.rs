@@ -5,6 +5,7 @@
 //! is verified, no more is written than the manifest promised, and nothing can leave the folder that is unpacked into.
 
 mod check;
+mod cut;
 mod entry;
 mod folder;
 mod header;
@@ -27,21 +28,20 @@ mod hostile;
 mod round_trip;
 
 pub use check::{check_digest, check_file, check_tree};
+pub use cut::Cut;
 pub use manifest::{Manifest, PackageId, Piece, VerifiedManifest};
 pub use pack::{Packed, pack};
 pub use pieces::check_piece;
 pub use provenance::Provenance;
 pub use unpack::unpack;
 
-/// Raw bytes that go into one piece: large enough that 18 bytes of gzip and a fresh dictionary cost about 0.3 %, small
-/// enough that a lost connection costs little and that some in flight fit any machine.
-pub const PIECE_RAW_BYTES: usize = 1 << 20;
 /// The largest raw piece that is taken from others: 16 in flight, with their compressed bytes, stay within 64 MiB.
 pub const MAX_PIECE_RAW_BYTES: u64 = 2 << 20;
 /// The largest software, as tar: its pieces' list still fits [`MAX_MANIFEST_BYTES`].
 pub const MAX_RAW_BYTES: u64 = 32 << 30;
-/// The largest file of a manifest, envelope and all. It is the one thing that is read before anything is verified.
-pub const MAX_MANIFEST_BYTES: usize = 8 << 20;
+/// The largest file of a manifest, envelope and all: 140,000 pieces. It is the one thing that is read before anything is
+/// verified.
+pub const MAX_MANIFEST_BYTES: usize = 24 << 20;
 /// The most entries in one package: the names seen cost about 40 bytes of memory each.
 pub const MAX_ENTRIES: u64 = 1_000_000;
 /// Software up to this size may compress as well as it likes …

@@ -1,28 +1,72 @@
 //! Pieces: one gzip member each (RFC 1952), with one fixed header, so that the same content always gives the same bytes.
 
 use std::fs::File;
-use std::io::{ErrorKind, Write};
+use std::io::ErrorKind;
 use std::os::unix::fs::FileExt;
 
-use flate2::{Compression, Crc, Decompress, FlushDecompress, GzBuilder, Status};
+use flate2::{Crc, Decompress, FlushDecompress, Status};
 
 use super::manifest::Piece;
 use crate::model::{Code, Error, Hash, Result};
 
-/// The one level that is used: the digest of a package depends on it.
-const LEVEL: u32 = 6;
+/// The one level that is used: the digest of a package depends on it. Smaller than `gzip -6` in half its time.
+const LEVEL: i32 = 6;
 /// gzip, deflate, no flags, no time, no extra flags, operating system unknown.
 const HEADER: [u8; 10] = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 255];
 /// CRC-32 and length, both little-endian.
 const TRAILER_BYTES: usize = 8;
+/// Bytes at the beginning of a piece by which most are known to be worth compressing.
+const SAMPLE_BYTES: usize = 4 << 10;
+/// Pearson's chi-squared of byte counts at most, for bytes to count as random: of random ones it has the mean 255 and the
+/// standard deviation 22.6. What repeats within the piece, and what gzip compressed, has a larger one.
+const RANDOM: u64 = 400;
 
-/// One member.
-pub(super) fn compress(raw: &[u8]) -> Result<Vec<u8>> {
-    let internal = |why| Error::new(Code::Internal, format!("compressing a piece: {why}"));
-    let room = Vec::with_capacity(raw.len() / 2);
-    let mut member = GzBuilder::new().mtime(0).operating_system(255).write(room, Compression::new(LEVEL));
-    member.write_all(raw).map_err(internal)?;
-    member.finish().map_err(internal)
+/// Makes gzip members: by libdeflate, as nobody else reaches its ratio at its speed. What comes from others is inflated by
+/// zlib-rs instead, which is Rust.
+pub(super) struct Compressor {
+    shrinking: libdeflater::Compressor,
+    storing: libdeflater::Compressor,
+}
+
+impl Compressor {
+    pub(super) fn new() -> Self {
+        let at = |level| libdeflater::CompressionLvl::new(level).expect("libdeflate has the levels 0 to 12");
+        let [storing, shrinking] = [0, LEVEL].map(|level| libdeflater::Compressor::new(at(level)));
+        Self { shrinking, storing }
+    }
+    /// One member.
+    ///
+    /// # Errors
+    /// `internal`.
+    pub(super) fn compress(&mut self, raw: &[u8]) -> Result<Vec<u8>> {
+        let internal = |why: String| Error::new(Code::Internal, format!("compressing a piece: {why}"));
+        let length = u32::try_from(raw.len()).map_err(|why| internal(why.to_string()))?;
+        let deflate = if is_random(raw) { &mut self.storing } else { &mut self.shrinking };
+        let mut member = vec![0; HEADER.len() + deflate.deflate_compress_bound(raw.len()) + TRAILER_BYTES];
+        member[..HEADER.len()].copy_from_slice(&HEADER);
+        let written =
+            deflate.deflate_compress(raw, &mut member[HEADER.len()..]).map_err(|why| internal(why.to_string()))?;
+        member.truncate(HEADER.len() + written);
+        member.extend_from_slice(&libdeflater::crc32(raw).to_le_bytes());
+        member.extend_from_slice(&length.to_le_bytes());
+        Ok(member)
+    }
+}
+
+/// Whether nothing can be gained by compressing it: encrypted or well compressed already.
+fn is_random(raw: &[u8]) -> bool {
+    raw.len() >= SAMPLE_BYTES && chi_squared(&raw[..SAMPLE_BYTES]) <= RANDOM && chi_squared(raw) <= RANDOM
+}
+
+/// Of the counts of the 256 bytes against equal ones, rounded down.
+fn chi_squared(bytes: &[u8]) -> u64 {
+    let mut counts = [0_u64; 256];
+    for &byte in bytes {
+        counts[usize::from(byte)] += 1;
+    }
+    let length = bytes.len() as u64;
+    let squares: u64 = counts.iter().map(|count| count * count).sum();
+    (256 * squares / length).saturating_sub(length)
 }
 
 /// Checks that `bytes` are those of `piece`.

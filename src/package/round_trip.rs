@@ -8,6 +8,8 @@ use std::process::{Command, Stdio};
 use proptest::prelude::*;
 
 use super::builder::{file_of, manifest, packed, packed_raw, sealed, signer};
+use super::cut::{AVERAGE_PIECE, MAX_PIECE};
+use super::pack::pack_on;
 use super::*;
 use crate::model::{Code, Hash};
 
@@ -33,8 +35,8 @@ fn sample(folder: &Path) {
     file("a-b/file", b"sorts between the folder a and what is in it");
     file("grüße/日本.txt", b"not ASCII");
     file(&format!("{}/{}/file", "long".repeat(30), "name".repeat(60)), b"long names");
-    file("noise.bin", &noise(2 * PIECE_RAW_BYTES + 12345, 1));
-    file("zeros.bin", &vec![0; PIECE_RAW_BYTES]);
+    file("noise.bin", &noise(2 * MAX_PIECE + 12345, 1));
+    file("zeros.bin", &vec![0; MAX_PIECE]);
     std::fs::create_dir(folder.join("empty folder")).unwrap();
     std::os::unix::fs::symlink("../run", folder.join("a/link")).unwrap();
     std::os::unix::fs::symlink(format!("{}/{}/file", "long".repeat(30), "name".repeat(60)), folder.join("zlink"))
@@ -82,20 +84,93 @@ fn the_same_content_gives_the_same_bytes() {
     sample(two.path());
     std::fs::set_permissions(two.path().join("a"), std::fs::Permissions::from_mode(0o700)).unwrap();
     std::fs::set_permissions(two.path().join("empty"), std::fs::Permissions::from_mode(0o666)).unwrap();
-    let (mut first, mut second) = (Vec::new(), Vec::new());
-    assert_eq!(pack(one.path(), &mut first).unwrap(), pack(two.path(), &mut second).unwrap());
-    assert!(first == second);
+    let mut first = Vec::new();
+    let packed = pack(one.path(), &mut first).unwrap();
+    for threads in [1, 2, 3, 8] {
+        let mut second = Vec::new();
+        assert_eq!(pack_on(threads, two.path(), &mut second).unwrap(), packed, "{threads} threads");
+        assert!(first == second, "{threads} threads");
+    }
 }
 
-/// Fails when another version or backend of the compressor changes the digests of packages.
+/// Fails when another version of the compressor, or another way to cut, changes the digests of packages.
 #[test]
 fn the_bytes_of_a_package_are_fixed() {
     let source = tempfile::tempdir().unwrap();
     std::fs::write(source.path().join("text"), "All work and no play. ".repeat(1000)).unwrap();
     std::fs::write(source.path().join("zeros"), vec![0; 3 << 20]).unwrap();
+    std::fs::write(source.path().join("noise"), noise(1 << 20, 3)).unwrap();
+    for number in 0..99 {
+        std::fs::write(source.path().join(format!("file-{number}")), format!("{number} ").repeat(5000)).unwrap();
+    }
     let packed = pack(source.path(), &mut Vec::new()).unwrap();
-    assert_eq!(packed.tree.to_string(), "a0ac82d831f7d80f9dfee6bd37202972a7b21b77e234d5a4cda7f2dd41bfa009");
-    assert_eq!(packed.digest.to_string(), "4173258a52452385a6d124d16c4f2b25e2e4995e78e42f368f48ff44bc6e2d8a");
+    let raw_lengths: Vec<_> = packed.pieces.iter().map(|piece| piece.raw_length).collect();
+    let small = [270_336, 79_360, 275_456, 429_056, 312_320, 153_600];
+    let (noise, zeros) = ([303_881, 479_750, 265_457], [1_048_576, 1_048_576, 1_048_576, 24_064]);
+    assert_eq!(raw_lengths, [&small[..], &noise, &zeros].concat());
+    assert_eq!(packed.tree.to_string(), "ebb1372eb5ac5c118222d27469c4cf859972859c3b75024eb3e325d85d8275ce");
+    assert_eq!(packed.digest.to_string(), "853b7f95ba93bb161f0c6c0189f50bf3040e0e04bbe474b5d8f0d297bb77e193");
+}
+
+#[test]
+fn a_small_change_leaves_most_pieces_as_they_were() {
+    let source = tempfile::tempdir().unwrap();
+    let path = |name: &str| source.path().join(name);
+    for number in 0..600_u64 {
+        std::fs::write(path(&format!("file-{number}")), noise(10 << 10, number)).unwrap();
+    }
+    let big = noise(6 << 20, 1000);
+    std::fs::write(path("big"), &big).unwrap();
+    let pieces = || pack(source.path(), &mut Vec::new()).unwrap().pieces;
+    let old = pieces();
+    assert!(old.len() > 20, "{}", old.len());
+    let fetched = || pieces().iter().filter(|piece| old.iter().all(|old| old.hash != piece.hash)).count();
+    assert_eq!(fetched(), 0);
+    // A file of another length, a byte in one of the same length, a new file, one less.
+    std::fs::write(path("file-100"), noise(9 << 10, 100)).unwrap();
+    assert_eq!(fetched(), 1);
+    let mut bytes = noise(10 << 10, 300);
+    bytes[0] ^= 1;
+    std::fs::write(path("file-300"), bytes).unwrap();
+    assert!((1..=2).contains(&fetched()), "{}", fetched());
+    std::fs::write(path("file-400-new"), "new").unwrap();
+    std::fs::remove_file(path("file-500")).unwrap();
+    assert!((2..=5).contains(&fetched()), "{}", fetched());
+    // Some bytes more in the middle of a big one.
+    let mut longer = big;
+    longer.splice(3 << 20..3 << 20, *b"an insertion");
+    std::fs::write(path("big"), longer).unwrap();
+    assert!((3..=8).contains(&fetched()), "{}", fetched());
+}
+
+#[test]
+fn what_cannot_be_compressed_is_stored_and_what_can_is_not() {
+    let mut compressor = pieces::Compressor::new();
+    let mut length_of = |raw: &[u8]| compressor.compress(raw).unwrap().len();
+    let random = noise(AVERAGE_PIECE, 1);
+    assert!(length_of(&random) < AVERAGE_PIECE + 64);
+    assert_eq!(length_of(&random), length_of(&noise(AVERAGE_PIECE, 2)), "random bytes are stored as they are");
+    // Random bytes that come again within reach.
+    let repeated = noise(16 << 10, 1).repeat(16);
+    assert!(length_of(&repeated) < 20 << 10);
+    assert!(length_of(&vec![0; AVERAGE_PIECE]) < 1 << 10);
+    assert!(length_of(b"") < 64 && length_of(b"a") < 64);
+}
+
+/// As all packages were before: pieces of one size, and a manifest that says nothing of how they were cut.
+#[test]
+fn pieces_of_one_size_are_taken_as_well() {
+    let source = tempfile::tempdir().unwrap();
+    sample(source.path());
+    let mut bytes = Vec::new();
+    let packed = pack(source.path(), &mut bytes).unwrap();
+    let mut raw = Vec::new();
+    std::io::Read::read_to_end(&mut flate2::read::MultiGzDecoder::new(&bytes[..]), &mut raw).unwrap();
+    let (bytes, mut manifest) = packed_raw(&raw, packed.entries, packed.tree);
+    manifest.cut = None;
+    assert!(!String::from_utf8(manifest.seal(&signer()).payload).unwrap().contains("gear"));
+    let into = unpacked(&file_of(&bytes), &sealed(&manifest));
+    check_tree(into.path(), &sealed(&manifest)).unwrap();
 }
 
 #[test]
@@ -196,7 +271,7 @@ fn a_manifest_is_believed_only_as_it_was_signed() {
 
 #[test]
 fn figures_that_contradict_each_other_are_refused() {
-    let (_, good) = packed_raw(&noise(3 * PIECE_RAW_BYTES, 2), 10, Hash::of(b""));
+    let (_, good) = packed_raw(&noise(3 * MAX_PIECE, 2), 10, Hash::of(b""));
     sealed(&good);
     type Change = fn(&mut Manifest);
     let cases: Vec<(&str, Change)> = vec![

@@ -7,8 +7,8 @@ use std::path::Path;
 use super::check::check_size;
 use super::entry::{Entry, Kind};
 use super::folder::Folder;
-use super::manifest::VerifiedManifest;
-use super::ordered::Ordered;
+use super::manifest::{Piece, VerifiedManifest};
+use super::ordered;
 use super::pieces;
 use super::reader::Reader;
 use super::tree::TreeHasher;
@@ -26,23 +26,16 @@ pub fn unpack(package: &File, manifest: &VerifiedManifest, into: &Path, progress
     check_size(package, manifest)?;
     let mut folder = Folder::open(into)?;
     std::thread::scope(|scope| {
-        let mut inflating = Ordered::start(scope, |index: usize| {
-            let piece = &manifest.pieces[index];
-            let bytes = pieces::read(package, piece)?;
-            pieces::inflate(&bytes, piece)
+        let (giver, taker) = ordered::start(scope, ordered::threads(), || {
+            |piece: &Piece| pieces::read(package, piece).and_then(|bytes| pieces::inflate(&bytes, piece))
         });
-        let mut given = 0;
-        let mut done = 0;
-        let mut pull = || {
-            while !inflating.is_full() && given < manifest.pieces.len() {
-                inflating.push(given);
-                given += 1;
-            }
-            let Some(raw) = inflating.pop() else { return Ok(None) };
+        // Ends when all are given, or when the taker is dropped after an error.
+        scope.spawn(move || manifest.pieces.iter().all(|piece| giver.push(piece)));
+        let mut done = manifest.pieces.iter();
+        let mut pull = move || {
+            let Some(raw) = taker.pop() else { return Ok(None) };
             let raw = raw??;
-            let piece = &manifest.pieces[done];
-            done += 1;
-            progress(piece.offset + piece.length);
+            progress(done.next().map_or(0, |piece| piece.offset + piece.length));
             Ok(Some(raw))
         };
         let mut reader = Reader::new(&mut pull, manifest.raw_size, manifest.entries);

@@ -9,7 +9,7 @@ use crate::model::error::IoContext;
 use crate::model::{Code, Digest, Error, Result, SessionId, Time};
 use crate::package::manifest::{Manifest, PackageId};
 use crate::package::provenance::{BuildDefinition, Metadata, Parameters, Provenance};
-use crate::package::{Packed, pack};
+use crate::package::{Cut, Packed, pack};
 use crate::process::command::{self, Order, Tools};
 use crate::process::sandbox::Level;
 use crate::service::definition::{Build, CommandBuild, CopyBuild, Role};
@@ -64,7 +64,7 @@ impl Workshop<'_> {
         let started = self.system.now();
         let work = file::temporary_name(&self.folder.join("build"));
         let built = match &job.role.build {
-            Build::Copy(build) => stage(job, build, &work).map(|()| (work.clone(), None)),
+            Build::Copy(build) => stage(job, build, &work).map(|folder| (folder, None)),
             Build::Command(build) => self.run(job, build, &work, wanted).map(|(output, level)| (output, Some(level))),
         };
         let packed = built.and_then(|(output, level)| Ok((self.pack(&output)?, level)));
@@ -136,6 +136,7 @@ impl Job<'_> {
             definition: self.offer.digest,
             options: self.options,
             package: PackageId { digest: packed.digest, size: packed.size },
+            cut: Some(Cut::ours()),
             pieces: packed.pieces.clone(),
             entries: packed.entries,
             raw_size: packed.raw_size,
@@ -169,9 +170,13 @@ fn check_terms(role: &Role, context: &Context<'_>) -> Result<()> {
     template::render_permissions(&role.terms.permissions, context).map(|_| ())
 }
 
-/// Copies the role's folder and renders its templates.
-fn stage(job: &Job<'_>, build: &CopyBuild, staging: &Path) -> Result<()> {
-    tree::copy(&job.offer.folder.join(&build.copy), staging)?;
+/// The role's folder, if there is nothing to render in it; else a copy in `staging`, with its templates rendered.
+fn stage(job: &Job<'_>, build: &CopyBuild, staging: &Path) -> Result<PathBuf> {
+    let source = job.offer.folder.join(&build.copy);
+    if build.templates.is_empty() {
+        return tree::expect_folder(&source).map(|()| source);
+    }
+    tree::copy(&source, staging)?;
     for name in &build.templates {
         let path = staging.join(name);
         let text = tree::read_text(&path)?;
@@ -179,7 +184,7 @@ fn stage(job: &Job<'_>, build: &CopyBuild, staging: &Path) -> Result<()> {
         let target = name.strip_suffix(".j2").unwrap_or(name);
         tree::replace(&path, &staging.join(target), rendered.as_bytes())?;
     }
-    Ok(())
+    Ok(staging.to_owned())
 }
 
 #[expect(

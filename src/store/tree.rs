@@ -27,12 +27,19 @@ pub const COPY_TIME_SECS: i64 = 315_532_800;
 /// made again.
 ///
 /// # Errors
-/// `not-found` where there is no such folder; `bad-definition` for devices and the like; `io`, `disk-full`.
+/// `bad-definition` where there is no such folder, and for devices and the like; `io`, `disk-full`.
 pub fn copy(from: &Path, to: &Path) -> Result<()> {
-    if !from.is_dir() {
-        return Err(Error::new(Code::BadDefinition, format!("there is no folder {}", from.display())));
-    }
+    expect_folder(from)?;
     copy_level(from, to, MAX_DEPTH)
+}
+
+/// # Errors
+/// `bad-definition` where there is no such folder, or a link to one.
+pub fn expect_folder(path: &Path) -> Result<()> {
+    match std::fs::symlink_metadata(path) {
+        Ok(meta) if meta.is_dir() => Ok(()),
+        _ => Err(Error::new(Code::BadDefinition, format!("there is no folder {}", path.display()))),
+    }
 }
 
 fn copy_level(from: &Path, to: &Path, depth: usize) -> Result<()> {

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use super::durable::fail;
 use super::*;
 use crate::package::builder::{file_of, manifest, packed, sealed};
-use crate::package::{PIECE_RAW_BYTES, check_tree, pack};
+use crate::package::{check_tree, pack};
 
 /// In memory where possible: every step is synced.
 fn temp() -> tempfile::TempDir {
@@ -228,7 +228,7 @@ fn a_bad_package_leaves_nothing_even_if_the_process_dies_half_way() {
     let root = temp.path().join("root");
     let source = self::temp();
     for name in ["a", "b", "c"] {
-        let mut noise = vec![0; PIECE_RAW_BYTES];
+        let mut noise = vec![0; 1 << 20];
         blake3::Hasher::new().update(name.as_bytes()).finalize_xof().fill(&mut noise);
         std::fs::write(source.path().join(name), noise).unwrap();
     }
