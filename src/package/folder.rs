@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{AtFlags, Mode, OFlags, ResolveFlags};
 use rustix::io::{Errno, retry_on_intr};
 
+use super::fault::step;
 use crate::model::Result;
 use crate::model::error::IoContext;
 
@@ -17,6 +18,9 @@ pub(super) struct Folder {
     path: PathBuf,
     /// A folder below the root, by its relative name.
     last: Option<(String, OwnedFd)>,
+    /// Whether new files get the mode that is asked for, as the first of each mode showed: the umask, or rules of the
+    /// folder, may take bits away.
+    exact: [Option<bool>; 2],
 }
 
 impl Folder {
@@ -25,7 +29,7 @@ impl Folder {
     pub(super) fn open(path: &Path) -> Result<Self> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let root = retry_on_intr(|| rustix::fs::open(path, flags, Mode::empty())).doing("opening the folder", path)?;
-        Ok(Self { root, path: path.to_owned(), last: None })
+        Ok(Self { root, path: path.to_owned(), last: None, exact: [None; 2] })
     }
     /// Where an entry is, for errors.
     pub(super) fn path_of(&self, name: &str) -> PathBuf {
@@ -45,19 +49,28 @@ impl Folder {
         let name = if name.is_empty() { "." } else { name };
         open_beneath(self.root.as_fd(), name, flags, Mode::empty()).doing("opening the folder", &self.path_of(name))
     }
-    /// A new file, for writing; never one that exists.
+    /// A new file that only its creator writes to, by the handle that is returned; never one that exists.
     pub(super) fn create_file(&mut self, name: &str, executable: bool) -> Result<File> {
         let path = self.path_of(name);
+        step(&path)?;
         let (parent, base) = self.parent(name)?;
-        let mode = Mode::from_raw_mode(if executable { 0o755 } else { 0o644 });
+        let mode = Mode::from_raw_mode(if executable { 0o555 } else { 0o444 });
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let file = open_beneath(parent, base, flags, mode).doing("creating", &path)?;
-        retry_on_intr(|| rustix::fs::fchmod(&file, mode)).doing("setting the mode of", &path)?;
+        let exact = &mut self.exact[usize::from(executable)];
+        if exact.is_none() {
+            let stat = retry_on_intr(|| rustix::fs::fstat(&file)).doing("looking at", &path)?;
+            *exact = Some(Mode::from_raw_mode(stat.st_mode) == mode);
+        }
+        if *exact == Some(false) {
+            retry_on_intr(|| rustix::fs::fchmod(&file, mode)).doing("setting the mode of", &path)?;
+        }
         Ok(file.into())
     }
     /// A new folder; never one that exists.
     pub(super) fn make_folder(&mut self, name: &str) -> Result<()> {
         let path = self.path_of(name);
+        step(&path)?;
         let (parent, base) = self.parent(name)?;
         let mode = Mode::from_raw_mode(0o755);
         retry_on_intr(|| rustix::fs::mkdirat(parent, base, mode)).doing("creating the folder", &path)?;
@@ -66,6 +79,7 @@ impl Folder {
     /// A new symbolic link; never in the place of anything.
     pub(super) fn make_link(&mut self, name: &str, target: &str) -> Result<()> {
         let path = self.path_of(name);
+        step(&path)?;
         let (parent, base) = self.parent(name)?;
         retry_on_intr(|| rustix::fs::symlinkat(target, parent, base)).doing("creating the link", &path)
     }

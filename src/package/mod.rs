@@ -7,6 +7,7 @@
 mod check;
 mod cut;
 mod entry;
+pub(crate) mod fault;
 mod folder;
 mod header;
 pub mod manifest;

@@ -62,7 +62,7 @@ fn a_folder_comes_out_as_it_went_in() {
     let into = unpacked(&package, &manifest);
     check_tree(into.path(), &manifest).unwrap();
     let mode = |name: &str| std::fs::metadata(into.path().join(name)).unwrap().permissions().mode() & 0o7777;
-    assert_eq!((mode("run"), mode("empty"), mode("a")), (0o755, 0o644, 0o755));
+    assert_eq!((mode("run"), mode("empty"), mode("a")), (0o555, 0o444, 0o755));
     assert_eq!(std::fs::read_link(into.path().join("a/link")).unwrap(), Path::new("../run"));
     // A tree that differs in anything is noticed.
     for change in ["run", "a/link", "empty", "new"] {
@@ -71,7 +71,10 @@ fn a_folder_comes_out_as_it_went_in() {
         match change {
             "run" => std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600)).unwrap(),
             "a/link" => std::fs::remove_file(path).unwrap(),
-            _ => std::fs::write(path, "changed").unwrap(),
+            _ => {
+                let _ = std::fs::remove_file(&path);
+                std::fs::write(path, "changed").unwrap();
+            }
         }
         assert_eq!(check_tree(into.path(), &manifest).unwrap_err().code, Code::BadDigest);
     }

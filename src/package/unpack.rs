@@ -6,6 +6,7 @@ use std::path::Path;
 
 use super::check::check_size;
 use super::entry::{Entry, Kind};
+use super::fault::step;
 use super::folder::Folder;
 use super::manifest::{Piece, VerifiedManifest};
 use super::ordered;
@@ -69,6 +70,7 @@ fn write_file(reader: &mut Reader<'_>, folder: &mut Folder, entry: &Entry, execu
     let mut hasher = blake3::Hasher::new();
     reader.content(entry, &mut |part| {
         hasher.update(part);
+        step(&path)?;
         file.write_all(part).doing("writing", &path)
     })?;
     Ok(Hash::from_bytes(*hasher.finalize().as_bytes()))

@@ -1,6 +1,6 @@
 //! Whole trees: removing them, and making them read-only. Links are removed and never followed.
 
-use rustix::fs::{AtFlags, FileType, Mode};
+use rustix::fs::{FileType, Mode};
 use rustix::io::retry_on_intr;
 
 use super::durable::{Place, step};
@@ -69,21 +69,12 @@ fn bytes_of(stat: &rustix::fs::Stat) -> u64 {
     if counts { u64::try_from(stat.st_size).unwrap_or(0) } else { 0 }
 }
 
-/// Takes away every permission to write in a tree that was just unpacked.
+/// Takes away the permission to write in a folder that was just unpacked and in those below; its files have none already.
 pub(super) fn make_read_only(folder: &Place) -> Result<()> {
     step(folder.path())?;
-    for name in folder.names()? {
-        let Some(stat) = folder.stat(&name)? else { continue };
-        let mode = Mode::from_raw_mode(stat.st_mode & 0o555);
-        match FileType::from_raw_mode(stat.st_mode) {
-            FileType::Directory => {
-                if let Some(below) = folder.sub(&name)? {
-                    make_read_only(&below)?;
-                }
-            }
-            FileType::RegularFile => retry_on_intr(|| rustix::fs::chmodat(folder.fd(), &name, mode, AtFlags::empty()))
-                .doing("making read-only", &folder.path_of(&name))?,
-            _ => {}
+    for name in folder.folders()? {
+        if let Some(below) = folder.sub(&name)? {
+            make_read_only(&below)?;
         }
     }
     retry_on_intr(|| rustix::fs::fchmod(folder.fd(), Mode::from_raw_mode(0o555)))

@@ -11,6 +11,7 @@ use rustix::io::{Errno, retry_on_intr};
 
 use crate::model::error::IoContext;
 use crate::model::{Code, Error, Result};
+pub(super) use crate::package::fault::step;
 
 const FOLDER: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
 
@@ -122,6 +123,23 @@ impl Place {
         }
         Ok(names)
     }
+    /// The names of the folders in this folder, in no order.
+    pub(super) fn folders(&self) -> Result<Vec<PathBuf>> {
+        let mut folders = Vec::new();
+        for item in Dir::read_from(&self.fd).doing("reading the folder", &self.path)? {
+            let item = item.doing("reading the folder", &self.path)?;
+            let name = Path::new(OsStr::from_bytes(item.file_name().to_bytes()));
+            let is_folder = match item.file_type() {
+                FileType::Directory => name != Path::new(".") && name != Path::new(".."),
+                FileType::Unknown => self.has_folder(name)?,
+                _ => false,
+            };
+            if is_folder {
+                folders.push(name.to_owned());
+            }
+        }
+        Ok(folders)
+    }
     /// A small file; `None` where there is nothing.
     ///
     /// # Errors
@@ -226,52 +244,4 @@ impl Place {
 /// What a file is called until it is whole.
 pub(super) fn temporary(name: &str) -> String {
     format!(".{name}.new")
-}
-
-/// Comes before every operation that changes something: where a test lets the process die, or the operation fail.
-#[cfg(not(test))]
-#[expect(clippy::unnecessary_wraps, reason = "fails in tests")]
-pub(super) fn step(_path: &Path) -> Result<()> {
-    Ok(())
-}
-
-#[cfg(test)]
-pub(super) use fail::step;
-
-#[cfg(test)]
-pub(super) mod fail {
-    use std::cell::Cell;
-    use std::path::Path;
-
-    use crate::model::{Code, Error, Result};
-
-    thread_local! {
-        /// Steps until the fault, and whether the process dies there: then every later step fails too.
-        static FAULT: Cell<Option<(u32, bool)>> = const { Cell::new(None) };
-        static HAPPENED: Cell<bool> = const { Cell::new(false) };
-    }
-
-    pub(in super::super) fn arm(steps: u32, dies: bool) {
-        HAPPENED.set(false);
-        FAULT.set(Some((steps, dies)));
-    }
-    /// Returns whether the fault happened.
-    pub(in super::super) fn disarm() -> bool {
-        FAULT.set(None);
-        HAPPENED.get()
-    }
-    pub(in super::super) fn step(path: &Path) -> Result<()> {
-        match FAULT.get() {
-            Some((0, dies)) => {
-                HAPPENED.set(true);
-                FAULT.set(dies.then_some((0, true)));
-                Err(Error::new(Code::Io, format!("a fault was injected at {}", path.display())))
-            }
-            Some((left, dies)) => {
-                FAULT.set(Some((left - 1, dies)));
-                Ok(())
-            }
-            None => Ok(()),
-        }
-    }
 }

@@ -7,9 +7,9 @@ use std::fs::File;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 
-use super::durable::fail;
 use super::*;
 use crate::package::builder::{file_of, manifest, packed, sealed};
+use crate::package::fault::{self, Fault};
 use crate::package::{check_tree, pack};
 
 /// In memory where possible: every step is synced.
@@ -123,9 +123,9 @@ fn whatever_fails_the_installation_is_the_old_one_or_the_new_one() {
         (change.act)(&root).unwrap();
         let new = snapshot(temp.path());
         assert_ne!(old, new, "{}", change.name);
-        for dies in [true, false] {
+        for fault in [Fault::Dies, Fault::Fails, Fault::IsFull] {
             let mut steps = 0;
-            while strike(&change, steps, dies, &old, &new) {
+            while strike(&change, steps, fault, &old, &new) {
                 steps += 1;
             }
             assert!(steps > 4, "{}: only {steps} steps", change.name);
@@ -137,16 +137,20 @@ fn whatever_fails_the_installation_is_the_old_one_or_the_new_one() {
 fn strike(
     change: &Change,
     steps: u32,
-    dies: bool,
+    fault: Fault,
     old: &BTreeMap<PathBuf, String>,
     new: &BTreeMap<PathBuf, String>,
 ) -> bool {
-    let at = format!("{}, step {steps}, {}", change.name, if dies { "death" } else { "error" });
+    let at = format!("{}, step {steps}, {fault:?}", change.name);
     let (temp, root) = prepared(change);
-    fail::arm(steps, dies);
+    fault::arm(steps, fault);
     let result = (change.act)(&root);
-    let struck = fail::disarm();
+    let struck = fault::disarm();
     let acknowledged = result.is_ok();
+    if let Err(why) = &result {
+        let expected = if fault == Fault::IsFull { Code::DiskFull } else { Code::Io };
+        assert_eq!(why.code, expected, "{at}: {why}");
+    }
     if acknowledged && !struck {
         assert_eq!(&snapshot(temp.path()), new, "{at}");
         return false;
@@ -154,9 +158,9 @@ fn strike(
     // Recovery dies at every one of its own steps too.
     let mut more = 0;
     loop {
-        fail::arm(more, dies);
+        fault::arm(more, fault);
         let recovered = recover(&root);
-        if !fail::disarm() {
+        if !fault::disarm() {
             recovered.unwrap_or_else(|why| panic!("{at}: {why}"));
             break;
         }
@@ -182,9 +186,9 @@ fn the_same_command_right_after_a_fault_needs_no_recovery() {
         let new = snapshot(temp.path());
         for steps in 0.. {
             let (temp, root) = prepared(&change);
-            fail::arm(steps, true);
+            fault::arm(steps, Fault::Dies);
             let result = (change.act)(&root);
-            if !fail::disarm() {
+            if !fault::disarm() {
                 break;
             }
             assert!(result.is_err(), "{}, step {steps}: a fault was swallowed", change.name);
@@ -247,9 +251,9 @@ fn a_bad_package_leaves_nothing_even_if_the_process_dies_half_way() {
     assert_eq!(snapshot(temp.path()), before);
     let mut half_way = false;
     for steps in 0.. {
-        fail::arm(steps, true);
+        fault::arm(steps, Fault::Dies);
         put_bad();
-        let struck = fail::disarm();
+        let struck = fault::disarm();
         half_way |= snapshot(temp.path()).keys().any(|path| path.ends_with("a"));
         recover(&root).unwrap();
         assert_eq!(snapshot(temp.path()), before, "step {steps}");
