@@ -9,7 +9,7 @@ mod support;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use deployctl::message::{AccountingKind, Body, Message, OnFailure, Quorum, Verdict, Verified};
+use deployctl::message::{AccountingKind, Body, Envelope, Message, OnFailure, Quorum, Verdict, Verified};
 use deployctl::model::{Key, SessionState, Span};
 use deployctl::service::usage::{Amount, Usage};
 use deployctl::session::{Decision, Meter};
@@ -268,9 +268,9 @@ fn assert_books(theatre: &Theatre, moves: u64) {
     for (number, (sequence, accounting, receipt)) in (1..).zip(&theirs.accounts) {
         assert_eq!(*sequence, number);
         let hash = accounting.hash();
-        let message = Verified::open(accounting.clone()).unwrap();
+        let message = Verified::open(Envelope::clone(accounting)).unwrap();
         let Body::Accounting(accounting) = &message.body else { panic!("not an accounting") };
-        let receipt = Verified::open(receipt.clone()).unwrap();
+        let receipt = Verified::open(Envelope::clone(receipt)).unwrap();
         let Body::Receipt(receipt) = &receipt.body else { panic!("not a receipt") };
         assert_eq!((accounting.previous, receipt.hash, receipt.accepted), (previous, hash, true));
         previous = Some(hash);

@@ -11,7 +11,6 @@ use super::shell::{self, Shell};
 use crate::model::{Code, Error, MessageId, Party, Result, SessionId};
 use crate::roles::Node;
 use crate::session::Machine;
-use crate::session::record::id_of;
 use crate::ui::table::table;
 
 /// Look at the invitations of a session, and change them
@@ -212,7 +211,7 @@ fn rows(node: &Node, session: Option<&str>) -> Result<Vec<Row>> {
             Machine::Provider(provider) => {
                 for (who, participant) in summary.participants.iter().zip(&provider.participants) {
                     let Some(invitation) = participant.invitation_id() else { continue };
-                    let waiting = replayed.outbox.iter().any(|sent| id_of(sent) == Some(invitation));
+                    let waiting = replayed.outbox.iter().any(|sent| sent.id == invitation);
                     rows.push(row(Some(invitation), who, Some(!waiting)));
                 }
             }

@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use super::node::Node;
-use crate::message::{AccountingKind, Body, Verified};
+use crate::message::{AccountingKind, Body, Envelope, Verified};
 use crate::model::{Code, Error, Party, Result, SessionId};
 use crate::service::tariff::{Statement, Tariff, statement};
 use crate::service::usage::Usage;
@@ -31,7 +31,11 @@ pub(super) fn keep(node: &Node, replayed: &Replayed, session: SessionId) -> Resu
     let ledger = Ledger::of(&node.state, session);
     let there = ledger.read()?.lines.iter().map(|line| line.sequence).max().unwrap_or(0);
     for (sequence, accounting, receipt) in replayed.accounts.iter().filter(|(sequence, ..)| *sequence > there) {
-        let line = LedgerLine { sequence: *sequence, accounting: accounting.clone(), receipt: receipt.clone() };
+        let line = LedgerLine {
+            sequence: *sequence,
+            accounting: Envelope::clone(accounting),
+            receipt: Envelope::clone(receipt),
+        };
         ledger.append(&line)?;
     }
     Ok(())

@@ -216,7 +216,7 @@ pub(super) fn service_request(
         let answer = repeat(replayed, message)?.ok_or_else(|| {
             Error::new(Code::Replay, "this session is registered already, with another request").about(session)
         })?;
-        return Ok(answer.map(|sent| Posted { envelope: sent.envelope, secrets: Secrets::new() }));
+        return Ok(answer.map(|sent| Posted { envelope: sent.envelope.clone(), secrets: Secrets::new() }));
     }
     message.check_fresh(&node.key(), node.system.now())?;
     let path = node.state.interface(request.interface_request);

@@ -22,6 +22,7 @@ use crate::store::{audit, file};
 impl Handler for Live {
     fn message(&self, peer: Caller, posted: Posted) -> Answering<'_, Answer> {
         Box::pin(async move {
+            let _one_of_few = self.node.at_once.acquire().await;
             let answer = blocking(|| self.node.take(Source { key: peer.key, ip: Some(peer.ip) }, posted));
             self.heard(peer.key);
             answer

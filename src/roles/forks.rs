@@ -42,8 +42,8 @@ fn contradicted(replayed: &Replayed, message: &Verified<Message>) -> Result<Opti
     };
     for (sequence, accounting, receipt) in &replayed.accounts {
         let taken = if is_receipt { receipt } else { accounting };
-        if contradict(&Verified::from_own_log(taken.clone())?, message) {
-            return Ok(Some((*sequence, taken.clone())));
+        if contradict(&Verified::from_own_log(Envelope::clone(taken))?, message) {
+            return Ok(Some((*sequence, Envelope::clone(taken))));
         }
     }
     Ok(None)

@@ -1,6 +1,6 @@
 //! The inbox that this node keeps for nodes that listen nowhere: what its sessions have to say to the asking key.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -12,6 +12,10 @@ use crate::node::{InboxBatch, Posted};
 /// Messages of one batch at most.
 const BATCH: usize = 64;
 
+/// Batches of one key that are remembered until they are acknowledged: a node polls once at a time, and its commands may
+/// poll beside it.
+const BATCHES: usize = 8;
+
 /// A message of this node that waits for somebody.
 type Waiting = (SessionId, Party, MessageId);
 
@@ -19,7 +23,7 @@ type Waiting = (SessionId, Party, MessageId);
 /// not known (any more) acknowledges nothing, so nothing is lost when this node starts anew: it is handed out again.
 pub struct Inboxes {
     next: AtomicU64,
-    handed_out: Mutex<HashMap<(Key, u64), Vec<Waiting>>>,
+    handed_out: Mutex<BTreeMap<(Key, u64), Vec<Waiting>>>,
 }
 
 impl Inboxes {
@@ -56,7 +60,13 @@ impl Inboxes {
         }
         let next = self.next.fetch_add(1, Ordering::SeqCst);
         if !waiting.is_empty() {
-            locked(&self.handed_out).insert((key, next), waiting);
+            let mut handed_out = locked(&self.handed_out);
+            // Who never acknowledges gets everything again, so nothing is lost with the oldest.
+            let of_key: Vec<u64> = handed_out.range((key, 0)..=(key, next)).map(|((_, number), _)| *number).collect();
+            for number in of_key.iter().rev().skip(BATCHES - 1) {
+                handed_out.remove(&(key, *number));
+            }
+            handed_out.insert((key, next), waiting);
         }
         Ok(InboxBatch { next, messages })
     }

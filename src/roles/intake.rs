@@ -2,6 +2,7 @@
 //! durable.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use super::books;
 use super::catalogue;
@@ -13,7 +14,7 @@ use crate::message::{Body, Commitment, Message, Secrets, Verified};
 use crate::model::{Code, Error, Event, Key, Party, Result, SessionId};
 use crate::node::Answer;
 use crate::node::Posted;
-use crate::session::record::{Replayed, id_of};
+use crate::session::record::{Replayed, Sent};
 use crate::session::{Machine, What};
 use crate::store::audit;
 use crate::store::secrets::Secrets as SecretStore;
@@ -105,13 +106,9 @@ impl Node {
     }
 
     /// The stored answer again; what the ledger should hold is made sure of before.
-    fn repeat_answer(
-        &self,
-        sitting: &Sitting<'_>,
-        answer: Option<crate::session::record::Sent>,
-    ) -> Result<Option<Posted>> {
+    fn repeat_answer(&self, sitting: &Sitting<'_>, answer: Option<Arc<Sent>>) -> Result<Option<Posted>> {
         books::keep(self, sitting.existing()?, sitting.session)?;
-        Ok(answer.map(|sent| Posted { envelope: sent.envelope, secrets: Secrets::new() }))
+        Ok(answer.map(|sent| Posted { envelope: sent.envelope.clone(), secrets: Secrets::new() }))
     }
 
     /// Which of this node's parts a message is for. A node does not take its own messages: where it plays two parts in
@@ -131,7 +128,7 @@ impl Node {
         let mut refused = None;
         for party in candidates {
             let Ok(replayed) = self.read(session, *party) else { continue };
-            let own = replayed.outbox.iter().any(|sent| id_of(sent) == Some(message.head.id));
+            let own = replayed.outbox.iter().any(|sent| sent.id == message.head.id);
             if !own && may_come_from(&replayed.machine, message.head.from) {
                 return Ok(*party);
             }
@@ -195,10 +192,7 @@ fn may_come_from(machine: &Machine, from: Key) -> bool {
 
 /// A repeat is not an attack: the same id with the same bytes gets the stored answer, with other bytes it is refused.
 #[expect(clippy::option_option, reason = "no repeat, a repeat without an answer, a repeat with one")]
-pub(super) fn repeat(
-    replayed: &Replayed,
-    message: &Verified<Message>,
-) -> Result<Option<Option<crate::session::record::Sent>>> {
+pub(super) fn repeat(replayed: &Replayed, message: &Verified<Message>) -> Result<Option<Option<Arc<Sent>>>> {
     let Some((_, envelope, answer)) = replayed.received.iter().find(|(id, _, _)| *id == message.head.id) else {
         return Ok(None);
     };
@@ -221,7 +215,7 @@ impl Node {
         if repeat(replayed, &message)?.is_some() {
             return Ok(());
         }
-        let asked = replayed.outbox.iter().find(|sent| id_of(sent) == message.head.in_reply_to);
+        let asked = replayed.outbox.iter().find(|sent| Some(sent.id) == message.head.in_reply_to);
         let Some(asked) = asked else { return Ok(()) };
         if message_of(asked)?.head.to != message.head.from {
             return Err(Error::new(

@@ -1,5 +1,7 @@
 //! The peer's door: which invitations are looked at, what consent binds, who answers (rows A8–A10).
 
+use std::sync::Arc;
+
 use super::intake::repeat;
 use super::node::Node;
 use crate::message::verified::open_notification;
@@ -136,7 +138,7 @@ impl Node {
         answer: Verdict,
         reason: Option<String>,
         by: DecidedBy,
-    ) -> Result<Replayed> {
+    ) -> Result<Arc<Replayed>> {
         if answer == Verdict::Accept {
             let (peer, _) = self.invitation(session)?;
             let lacking = self.unsuited(&peer.invitation);

@@ -96,6 +96,7 @@ async fn drive_on(live: Arc<Live>, session: SessionId, party: Party, bell: Arc<N
             Ok(None) => {
                 locked(&live.sessions).remove(&(session, party));
                 node.drop_locks(session, party);
+                node.put_down(session, party);
                 return;
             }
             Err(error) if error.code == Code::NotFound => {

@@ -33,6 +33,7 @@ pub mod statements;
 pub mod supervise;
 pub mod timeline;
 pub mod transcript;
+mod turns;
 pub mod usage;
 pub mod verify;
 pub mod view;

@@ -4,8 +4,11 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use tokio::sync::Semaphore;
+
 use super::enrol::Guesses;
 use super::rotate::open_own;
+use super::turns::Turns;
 use crate::message::Envelope;
 use crate::message::rotate::Handover;
 use crate::model::event::Sink;
@@ -20,6 +23,10 @@ use crate::store::identity::{self, Settings, StoredIdentity};
 use crate::store::log::Head;
 use crate::store::state::StateDir;
 use crate::system::System;
+
+/// Messages that are worked on at once. Each holds a thread while it waits for its session and for the disk; more would
+/// only wait there.
+const AT_ONCE: usize = 8;
 
 /// Told when a session has changed, so that what waits for it goes on.
 pub type Poke = Arc<dyn Fn(SessionId, Party) + Send + Sync>;
@@ -59,6 +66,10 @@ pub struct Node {
     /// What was replayed of sessions' logs, up to which head.
     pub(super) replays: Mutex<HashMap<(SessionId, Party), UpTo>>,
     pub(super) guesses: Guesses,
+    /// The threads of this process that want to change the same session, one after the other.
+    pub(super) turns: Turns,
+    /// Messages that are being taken, or whose answers are.
+    pub(super) at_once: Semaphore,
     /// Supervisors that were started and have not taken their locks yet.
     expected: Mutex<HashMap<(SessionId, Party), Time>>,
 }
@@ -112,6 +123,8 @@ impl Node {
             guesses: Guesses::default(),
             expected: Mutex::default(),
             replays: Mutex::default(),
+            turns: Turns::default(),
+            at_once: Semaphore::new(AT_ONCE),
             state,
         })
     }

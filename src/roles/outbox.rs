@@ -56,7 +56,9 @@ impl Node {
         let posted = Posted { envelope: sent.envelope.clone(), secrets: self.secrets_beside(session, sent, machine)? };
         self.announce(Some(sent.to.key)).await?;
         let to = self.reach(&sent.to);
-        match self.or_follow(&to, self.client.post(&to, &posted).await).await? {
+        let answer = self.or_follow(&to, self.client.post(&to, &posted).await).await?;
+        let _one_of_few = self.at_once.acquire().await;
+        match answer {
             PostAnswer::Accepted => self.acknowledged(session, party, message.head.id)?,
             PostAnswer::Reply(reply) => self.take_reply(session, party, reply)?,
         }
@@ -74,8 +76,7 @@ impl Node {
     /// Notes an acknowledgement; one for what is not waiting any more changes nothing.
     pub(super) fn acknowledged(&self, session: SessionId, party: Party, message: MessageId) -> Result<()> {
         let mut sitting = self.sit(session, party)?;
-        let waiting =
-            sitting.existing()?.outbox.iter().any(|sent| crate::session::record::id_of(sent) == Some(message));
+        let waiting = sitting.existing()?.outbox.iter().any(|sent| sent.id == message);
         if waiting {
             sitting.step(What::Result(Outcome::Acknowledged { message }))?;
         }

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::node::{Node, blocking, locked};
+use super::turns::Turn;
 use crate::message::Verified;
 use crate::model::{Code, Error, Event, Key, Party, Result, SessionId, SessionState, Span, Time};
 use crate::session::record::{Entry, Replayed, Sent};
@@ -26,7 +27,9 @@ pub(super) struct Sitting<'n> {
     pub(super) session: SessionId,
     pub(super) party: Party,
     /// Absent in a session that is about to begin.
-    pub(super) replayed: Option<Replayed>,
+    pub(super) replayed: Option<Arc<Replayed>>,
+    /// Last, so that whoever comes next finds the log unlocked.
+    _turn: Turn,
 }
 
 /// What `status.json` beside the log holds: made from the log, trusted while its head is the log's, made again else.
@@ -51,6 +54,7 @@ pub struct Projection {
 
 impl Node {
     pub(super) fn sit(&self, session: SessionId, party: Party) -> Result<Sitting<'_>> {
+        let turn = blocking(|| self.turns.take((session, party), LOCK_WAIT));
         let log = blocking(|| SessionLog::open(&self.state, session, party, LOCK_WAIT))?;
         if let Some(torn) = log.torn() {
             self.notice(torn.to_string());
@@ -59,13 +63,13 @@ impl Node {
             Some(known) => log.read_after(&known),
             None => log.read_all(),
         })?;
-        Ok(Sitting { node: self, log, session, party, replayed: replayed.map(|replayed| Replayed::clone(&replayed)) })
+        Ok(Sitting { node: self, log, session, party, replayed, _turn: turn })
     }
     /// One step of a session that exists.
     ///
     /// # Errors
     /// `not-found`; what the machine refuses; `locked`, `io`.
-    pub fn step(&self, session: SessionId, party: Party, what: What) -> Result<Replayed> {
+    pub fn step(&self, session: SessionId, party: Party, what: What) -> Result<Arc<Replayed>> {
         let mut sitting = self.sit(session, party)?;
         sitting.existing()?;
         sitting.step(what)?;
@@ -84,6 +88,11 @@ impl Node {
     }
     fn remembered(&self, session: SessionId, party: Party) -> Option<(Head, Arc<Replayed>)> {
         locked(&self.replays).get(&(session, party)).cloned()
+    }
+    /// Frees what a session at rest holds in memory; it is read again when somebody asks for it.
+    pub(super) fn put_down(&self, session: SessionId, party: Party) {
+        locked(&self.replays).remove(&(session, party));
+        self.turns.drop_idle();
     }
     fn remember(&self, session: SessionId, party: Party, head: Head, replayed: &Arc<Replayed>) {
         let mut replays = locked(&self.replays);
@@ -151,7 +160,7 @@ impl Node {
 
 impl Sitting<'_> {
     pub(super) fn existing(&self) -> Result<&Replayed> {
-        self.replayed.as_ref().ok_or_else(|| not_found(self.session, self.party))
+        self.replayed.as_deref().ok_or_else(|| not_found(self.session, self.party))
     }
     pub(super) fn step(&mut self, what: What) -> Result<Vec<Sent>> {
         self.step_all(vec![what])
@@ -159,7 +168,7 @@ impl Sitting<'_> {
     /// Takes several inputs in one append: all of them or none.
     pub(super) fn step_all(&mut self, inputs: Vec<What>) -> Result<Vec<Sent>> {
         let before = self.replayed.as_ref().map(|replayed| replayed.machine.summary().state);
-        let mut next = self.replayed.clone();
+        let mut next = self.replayed.as_deref().cloned();
         let (mut records, mut all_sent) = (Vec::new(), Vec::new());
         let now = self.node.system.now();
         for what in inputs {
@@ -183,7 +192,7 @@ impl Sitting<'_> {
         blocking(|| self.log.append(now, &records))?;
         if let Some(next) = next.map(Arc::new) {
             self.node.remember(self.session, self.party, self.log.head(), &next);
-            self.replayed = Some(Replayed::clone(&next));
+            self.replayed = Some(next);
         }
         self.after_append(before);
         Ok(all_sent)
@@ -218,7 +227,7 @@ impl Sitting<'_> {
         }
         self.node.poke(self.session, self.party);
     }
-    fn into_replayed(self) -> Replayed {
+    fn into_replayed(self) -> Arc<Replayed> {
         self.replayed.expect("a step leaves a machine")
     }
 }

@@ -1,5 +1,8 @@
 //! The log as the only truth: what a record holds, and how a machine comes back from its records.
 
+use std::ops::Deref;
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -108,16 +111,29 @@ impl Entry {
     }
 }
 
-/// A session as its log tells it.
+/// A message that waits to be acknowledged.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Waiting {
+    pub id: MessageId,
+    sent: Arc<Sent>,
+}
+impl Deref for Waiting {
+    type Target = Sent;
+    fn deref(&self) -> &Sent {
+        &self.sent
+    }
+}
+
+/// A session as its log tells it. Every step works on a copy, so messages are shared by the copies.
 #[derive(Clone, Debug)]
 pub struct Replayed {
     pub machine: Machine,
     /// Sent and not acknowledged, oldest first.
-    pub outbox: Vec<Sent>,
+    pub outbox: Vec<Waiting>,
     /// Every message that came, with the answer that it got on the same connection.
-    pub received: Vec<(MessageId, Envelope, Option<Sent>)>,
+    pub received: Vec<(MessageId, Arc<Envelope>, Option<Arc<Sent>>)>,
     /// Accountings with their receipts, in order: what the ledger must hold.
-    pub accounts: Vec<(u64, Envelope, Envelope)>,
+    pub accounts: Vec<(u64, Arc<Envelope>, Arc<Envelope>)>,
     /// What the last step sends and the log does not hold, because the append was torn: to be sealed and appended before
     /// anything else.
     pub unsent: Vec<Outgoing>,
@@ -186,14 +202,15 @@ impl Replayed {
     pub fn note_input(&mut self, input: &Input) {
         match &input.what {
             What::Received { message, .. } => {
-                self.received.push((message.head.id, message.envelope().clone(), None));
+                self.received.push((message.head.id, Arc::new(message.envelope().clone()), None));
                 if let Some(question) = message.head.in_reply_to {
                     if let Body::Receipt(receipt) = &message.body
-                        && let Some(accounting) = self.outbox.iter().find(|sent| id_of(sent) == Some(question))
+                        && let Some(accounting) = self.outbox.iter().find(|sent| sent.id == question)
                     {
                         // Receipts overtake each other on their way back.
                         let place = self.accounts.partition_point(|(sequence, _, _)| *sequence < receipt.sequence);
-                        let account = (receipt.sequence, accounting.envelope.clone(), message.envelope().clone());
+                        let accounting = Arc::new(accounting.envelope.clone());
+                        let account = (receipt.sequence, accounting, Arc::new(message.envelope().clone()));
                         self.accounts.insert(place, account);
                     }
                     self.acknowledge(question);
@@ -211,21 +228,22 @@ impl Replayed {
     /// `damaged` where it does not parse.
     pub fn note_sent(&mut self, sent: &Sent) -> Result<()> {
         if !sent.reply {
-            self.outbox.push(sent.clone());
+            let id = id_of(sent).ok_or_else(|| Error::new(Code::Damaged, "a message that was sent has no id"))?;
+            self.outbox.push(Waiting { id, sent: Arc::new(sent.clone()) });
             return Ok(());
         }
         let message = Verified::from_own_log(sent.envelope.clone())?;
         let question = self.received.iter_mut().rev().find(|(id, _, _)| message.head.in_reply_to == Some(*id));
         if let Some((_, asked, answer)) = question {
             if let Body::Receipt(receipt) = &message.body {
-                self.accounts.push((receipt.sequence, asked.clone(), sent.envelope.clone()));
+                self.accounts.push((receipt.sequence, Arc::clone(asked), Arc::new(sent.envelope.clone())));
             }
-            *answer = Some(sent.clone());
+            *answer = Some(Arc::new(sent.clone()));
         }
         Ok(())
     }
     fn acknowledge(&mut self, message: MessageId) {
-        self.outbox.retain(|sent| id_of(sent) != Some(message));
+        self.outbox.retain(|sent| sent.id != message);
     }
 }
 

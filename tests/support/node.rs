@@ -225,7 +225,7 @@ impl Node {
         let before = self.live.iter().flat_map(|live| &live.received).find(|(id, _, _)| *id == message.head.id);
         match before {
             None => Ok(None),
-            Some((_, envelope, answer)) if envelope == message.envelope() => {
+            Some((_, envelope, answer)) if **envelope == *message.envelope() => {
                 Ok(Some(answer.as_ref().map(|sent| sent.envelope.clone())))
             }
             Some(_) => Err(Error::new(Code::Replay, "another message of the same id came before")),

@@ -104,7 +104,7 @@ impl Sandbox {
     }
     pub fn command(&self, node: &str, args: &[&str]) -> Command {
         let mut words = (self.around)(node);
-        words.push(env!("CARGO_BIN_EXE_deployctl").to_owned());
+        words.push(program());
         let mut command = Command::new(&words[0]);
         let home = self.path().join("home");
         fs::create_dir_all(&home).expect("a home folder");
@@ -277,6 +277,9 @@ impl Serving {
     pub fn address(&self) -> &str {
         self.ready["address"].as_str().expect("an address")
     }
+    pub fn pid(&self) -> u32 {
+        self.running.child.id()
+    }
     /// Switches it off as a power cut would.
     pub fn kill(self) {
         self.running.signal(Signal::KILL);
@@ -367,6 +370,11 @@ pub fn until(what: &str, mut holds: impl FnMut() -> bool) {
         assert!(began.elapsed() < PATIENCE, "waited too long until {what}");
         thread::sleep(LOOK);
     }
+}
+
+/// The program under test: the one that was built with the tests, or another build, to measure it.
+fn program() -> String {
+    std::env::var("DEPLOYCTL_UNDER_TEST").unwrap_or_else(|_| env!("CARGO_BIN_EXE_deployctl").to_owned())
 }
 
 /// A port that nobody listens on, outside of those that are given to connections, so that it stays free while a node is
