@@ -86,8 +86,12 @@ fn of_session(session: &str, shell: &Shell) -> Result<()> {
     let node = shell.node()?;
     let part = node.part_as(session, &[Party::Provider])?;
     let session = part.summary.session;
-    let summary =
-        shell.run(node.wait_for(session, Party::Provider, ByHand::default(), shell.timeout, |projection| {
+    let summary = shell.run(node.wait_for(
+        session,
+        Party::Provider,
+        ByHand { attended: true, ..ByHand::default() },
+        shell.timeout,
+        |projection| {
             let summary = &projection.summary;
             match summary.state {
                 SessionState::Inviting => {
@@ -98,6 +102,7 @@ fn of_session(session: &str, shell: &Shell) -> Result<()> {
                 state if state > SessionState::Building => Some(Ok(summary.clone())),
                 _ => None,
             }
-        }))?;
+        },
+    ))?;
     shell.ui.data(&summary, || status::describe(&summary, shell.system.now()))
 }

@@ -47,7 +47,7 @@ pub(super) fn run(args: &Args, shell: &Shell) -> Result<()> {
         node.wish(session, party, &Wishes { root: Some(root), ..wishes })?;
     }
     // What could not be installed is cleared away by this very command: nobody else may come by.
-    let by_hand = ByHand { install: true, remove: true, ..ByHand::default() };
+    let by_hand = ByHand { install: true, remove: true, attended: true, ..ByHand::default() };
     let summary = shell.run(node.wait_for(session, party, by_hand, shell.timeout, installed))?;
     finish(args, summary, &node, shell)
 }

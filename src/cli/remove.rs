@@ -1,12 +1,16 @@
 //! `deployctl remove`
 
+use serde::Serialize;
+
 use super::shell::Shell;
 use super::{status, stop};
 use crate::model::{Party, Result, Span};
 use crate::roles::drive::ByHand;
+use crate::roles::housekeeping::Found;
 use crate::roles::part::Wishes;
 use crate::roles::sitting::Projection;
 use crate::session::Summary;
+use crate::ui::table::table;
 
 /// How long to wait until the software is gone.
 const GONE: Span = Span::from_secs(120);
@@ -18,18 +22,55 @@ const GONE: Span = Span::from_secs(120);
 #[derive(clap::Args)]
 #[command(after_long_help = "Examples:
   deployctl remove 7k3q
-  deployctl remove 7k3q --keep-data     leaves the program's own data")]
+  deployctl remove 7k3q --keep-data     leaves the program's own data
+  deployctl remove --expired --dry-run  shows what nobody needs any more")]
 pub(super) struct Args {
     /// A session, by any unambiguous beginning of its id
-    session: String,
+    #[arg(required_unless_present = "expired")]
+    session: Option<String>,
     /// Leave the program's own data folder
     #[arg(long)]
     keep_data: bool,
+    /// What nobody needs any more: expired interfaces, packages and secrets of sessions that are over, leftovers.
+    /// `serve` does so every hour; logs, ledgers and the audit stay
+    #[arg(long, conflicts_with_all = ["session", "keep_data"])]
+    expired: bool,
+    /// Only show what would go
+    #[arg(long, requires = "expired")]
+    dry_run: bool,
+}
+
+#[derive(Serialize)]
+struct Expired {
+    /// False where it was only shown.
+    removed: bool,
+    bytes: u64,
+    expired: Vec<Found>,
+}
+
+fn remove_expired(dry_run: bool, shell: &Shell) -> Result<()> {
+    let node = shell.node()?;
+    let expired = if dry_run { node.expired()? } else { node.keep_house()? };
+    let all = Expired { removed: !dry_run, bytes: expired.iter().map(|one| one.bytes).sum(), expired };
+    shell.ui.data(&all, || {
+        if all.expired.is_empty() {
+            return "there is nothing that nobody needs any more".to_owned();
+        }
+        let root = node.state.root();
+        let row = |one: &Found| {
+            let path = one.path.strip_prefix(root).unwrap_or(&one.path).display().to_string();
+            vec![one.bytes.to_string(), path, one.why.clone()]
+        };
+        let rows: Vec<_> = all.expired.iter().map(row).collect();
+        let what = if all.removed { "removed" } else { "would be removed" };
+        format!("{}{} bytes {what}", table(&["BYTES", "WHAT", "WHY"], &rows), all.bytes)
+    })
 }
 
 pub(super) fn run(args: &Args, shell: &Shell) -> Result<()> {
+    let Some(prefix) = args.session.as_deref() else { return remove_expired(args.dry_run, shell) };
     let node = shell.node()?;
-    let part = node.part_as(&args.session, &[Party::Initiator, Party::Peer])?;
+    let part = node.part_as(prefix, &[Party::Initiator, Party::Peer])?;
     let (session, party) = (part.summary.session, part.summary.party);
     if part.removed {
         shell.ui.note("nothing of it is installed");

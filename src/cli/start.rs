@@ -61,8 +61,14 @@ async fn give_the_word(node: &Arc<Node>, part: &Projection, shell: &Shell) -> Re
 
 /// Waits until this node's part is confirmed.
 pub(super) async fn until_ready(node: &Arc<Node>, summary: &Summary, shell: &Shell) -> Result<Summary> {
-    node.wait_for(summary.session, summary.party, ByHand { install: true, ..ByHand::default() }, shell.timeout, ready)
-        .await
+    node.wait_for(
+        summary.session,
+        summary.party,
+        ByHand { install: true, attended: true, ..ByHand::default() },
+        shell.timeout,
+        ready,
+    )
+    .await
 }
 
 fn ready(projection: &Projection) -> Option<Result<Summary>> {
@@ -89,7 +95,7 @@ pub(super) fn own(projection: &Projection) -> Option<ParticipantState> {
 }
 
 async fn foreground(node: &Arc<Node>, session: crate::model::SessionId, party: Party, shell: &Shell) -> Result<()> {
-    let by_hand = ByHand { install: true, only_prepare: true, ..ByHand::default() };
+    let by_hand = ByHand { install: true, only_prepare: true, attended: true, ..ByHand::default() };
     let reader = Arc::clone(node);
     node.wait_for(session, party, by_hand, shell.timeout, |projection| match ready(projection) {
         Some(Err(error)) => Some(Err(error)),

@@ -37,6 +37,8 @@ codes! {
     Io = "io", 1, 500;
     /// No space is left.
     DiskFull = "disk-full", 1, 507;
+    /// Less space is free than the work that was to begin needs.
+    NoSpace = "no-space", 1, 507;
     /// Building the software failed.
     BuildFailed = "build-failed", 1, 409;
     /// The service did not become ready in time.
@@ -125,7 +127,13 @@ impl Code {
         self.exit() == 5
             || matches!(
                 self,
-                Code::Internal | Code::Io | Code::DiskFull | Code::Damaged | Code::NewerState | Code::KeyExposed
+                Code::Internal
+                    | Code::Io
+                    | Code::DiskFull
+                    | Code::NoSpace
+                    | Code::Damaged
+                    | Code::NewerState
+                    | Code::KeyExposed
             )
     }
 }

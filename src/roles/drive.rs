@@ -2,12 +2,13 @@
 //! alone, so it does not matter which process does it, or that the one before it died.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::node::{Node, blocking};
 use super::part::Part;
 use super::usage::{Kept, UsageFile};
-use crate::model::{Error, Event, Party, Result, SessionId, Span, Time};
+use crate::model::{Code, Error, Event, Party, Result, SessionId, Span, Time};
 use crate::process::detach;
 use crate::process::record::Record;
 use crate::session::metering::Meter;
@@ -18,6 +19,8 @@ use crate::store::lock::Lock;
 
 /// When to look again at work that another process is doing, or that could not be done.
 const LOOK_AGAIN: Span = Span::from_secs(1);
+/// When to look again whether there is room on the disk by now.
+const SPACE_AGAIN: Span = Span::from_secs(5);
 /// How long a supervisor may take from its start until it holds its lock.
 const SUPERVISOR_START: Span = Span::from_secs(3);
 
@@ -31,6 +34,8 @@ pub struct ByHand {
     pub remove: bool,
     /// Do not start a supervisor: the program is to be run by this very process.
     pub only_prepare: bool,
+    /// Somebody waits who can do something about a full disk.
+    pub attended: bool,
 }
 
 enum Done {
@@ -114,9 +119,11 @@ impl Node {
         let Some(work) = machine.work().into_iter().next() else { return Ok(Done::Nothing) };
         match self.carry_out(session, party, &machine, work, by_hand).await {
             Ok(done) => Ok(done),
+            Err(error) if error.code == Code::NoSpace && by_hand.attended => Err(error.about(session)),
             Err(error) if error.code.may_pass_later() => {
                 self.emit(Event::Step { session, party, text: format!("will be tried again: {error}") });
-                Ok(Done::Later(self.system.now() + LOOK_AGAIN))
+                let pause = if error.code == Code::NoSpace { SPACE_AGAIN } else { LOOK_AGAIN };
+                Ok(Done::Later(self.system.now() + pause))
             }
             Err(error) => Err(error.about(session)),
         }
@@ -154,7 +161,7 @@ impl Node {
     /// A result that the session does not want any more is no error: things went on meanwhile.
     pub(super) fn take_result(&self, session: SessionId, party: Party, outcome: Outcome) -> Result<()> {
         match self.step(session, party, What::Result(outcome)) {
-            Err(error) if error.code == crate::model::Code::WrongState => Ok(()),
+            Err(error) if error.code == Code::WrongState => Ok(()),
             other => other.map(drop),
         }
     }
@@ -185,7 +192,10 @@ impl Node {
 
     /// The lock that a supervisor holds while it lives.
     pub(super) fn try_supervise(&self, session: SessionId, party: Party) -> Result<Option<Lock>> {
-        Lock::try_acquire(&self.state.lock(&format!("run-{session}-{party}")), "a running service")
+        Lock::try_acquire(&self.supervisor_lock(session, party), "a running service")
+    }
+    pub(super) fn supervisor_lock(&self, session: SessionId, party: Party) -> PathBuf {
+        self.state.lock(&format!("run-{session}-{party}"))
     }
 
     /// Asks the supervisor to stop the program; where there is none any more, ends what it left.
@@ -200,7 +210,7 @@ impl Node {
         if let Some(record) = record {
             let survivors = blocking(|| crate::process::clear(&record));
             if !survivors.is_empty() {
-                return Err(Error::new(crate::model::Code::Busy, format!("still running: {}", survivors.join(", "))));
+                return Err(Error::new(Code::Busy, format!("still running: {}", survivors.join(", "))));
             }
         }
         self.read_usage(session, party)?;

@@ -9,6 +9,7 @@ use crate::node::{PieceRef, download};
 use crate::package::VerifiedManifest;
 use crate::session::Outcome;
 use crate::store::packages::Packages;
+use crate::store::space::{self, Need};
 use crate::store::{file, installs, tree};
 
 impl Node {
@@ -33,6 +34,7 @@ impl Node {
     async fn fetch_and_install(&self, part: &Part) -> Result<String> {
         let packages = Packages::of(&self.state);
         let manifest = self.fetch_manifest(part).await?;
+        self.foresee(part, &manifest)?;
         self.fetch_package(part, &manifest, &packages).await?;
         let package = packages.open_package(&manifest.package.digest)?;
         let root = self.install_root(part.session, part.party, &part.role)?;
@@ -40,6 +42,26 @@ impl Node {
             blocking(|| installs::install(&root, part.delivery.generation, &package, &manifest, &mut |_| {}))?;
         let what = if installed.already { "is installed already" } else { "installed" };
         Ok(format!("{} {what}: {} entries in {}", part.role, manifest.entries, installed.folder.display()))
+    }
+
+    /// There has to be room for the package and for what is in it, before any of it is fetched.
+    fn foresee(&self, part: &Part, manifest: &VerifiedManifest) -> Result<()> {
+        let digest = manifest.package.digest;
+        let partial = Packages::of(&self.state).partial(&digest)?;
+        let there = file::length_of(&self.state.package(&digest))?.max(file::length_of(&partial)?);
+        let root = self.install_root(part.session, part.party, &part.role)?;
+        let missing = manifest.package.size.saturating_sub(there);
+        let installed = installs::look(&root)?.is_some_and(|status| status.current == Some(part.delivery.generation));
+        let unpacked = if installed { 0 } else { manifest.raw_size };
+        let packages = self.state.packages();
+        space::require(
+            &format!("fetching and installing {}", part.role),
+            &[
+                Need { at: &packages, bytes: missing, entries: 1 },
+                Need { at: &root, bytes: unpacked, entries: if installed { 0 } else { manifest.entries } },
+            ],
+        )
+        .map_err(|error| error.about(part.session))
     }
 
     async fn fetch_manifest(&self, part: &Part) -> Result<VerifiedManifest> {

@@ -11,6 +11,7 @@ pub mod drive;
 pub mod enrol;
 pub mod forks;
 mod given;
+pub mod housekeeping;
 pub mod inbox;
 pub mod install;
 pub mod intake;

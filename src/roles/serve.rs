@@ -21,6 +21,8 @@ use crate::store::{document, file, state::StateDir};
 
 /// How often sessions are looked for that another process began and could not tell of.
 const LOOK_AROUND: Duration = Duration::from_secs(2);
+/// How often what nobody needs any more goes.
+const TIDY_UP: Duration = Duration::from_secs(3600);
 /// A command that looks whether a node runs holds its lock for a moment.
 const LOCK_WAIT: Span = Span::from_secs(1);
 
@@ -143,6 +145,7 @@ impl Service {
         }
         tokio::spawn(announce_on(Arc::clone(&live)));
         let mut look_around = tokio::time::interval(LOOK_AROUND);
+        let mut tidy_up = tokio::time::interval(TIDY_UP);
         let mut stop = std::pin::pin!(stop);
         let mut buffer = [0u8; 256];
         loop {
@@ -155,6 +158,10 @@ impl Service {
                     }
                 }
                 _ = look_around.tick() => live.look_around()?,
+                _ = tidy_up.tick() => {
+                    let node = Arc::clone(&self.node);
+                    tokio::spawn(async move { node.keep_house_quietly() });
+                }
             }
         }
         stopping.send_replace(true);

@@ -15,6 +15,7 @@ use crate::process::sandbox::Level;
 use crate::service::definition::{Build, CommandBuild, CopyBuild, Role};
 use crate::service::template::{self, Context};
 use crate::store::config::Config;
+use crate::store::space::{self, Need};
 use crate::store::{file, tree};
 use crate::system::System;
 
@@ -61,6 +62,7 @@ impl Workshop<'_> {
     /// `build-failed` with the end of the command's output as hint; `bad-definition`; `io`, `disk-full`.
     pub fn make(&self, job: &Job<'_>, wanted: impl Fn() -> bool) -> Result<Made> {
         check_terms(job.role, &job.context)?;
+        self.foresee(job)?;
         let started = self.system.now();
         let work = file::temporary_name(&self.folder.join("build"));
         let built = match &job.role.build {
@@ -71,6 +73,17 @@ impl Workshop<'_> {
         tree::remove(&work)?;
         let ((path, packed), level) = packed?;
         Ok(Made { path, packed, level, started, finished: self.system.now() })
+    }
+
+    /// There has to be room for a copy of what it is made of, and for a package of the same size.
+    fn foresee(&self, job: &Job<'_>) -> Result<()> {
+        let source = match &job.role.build {
+            Build::Copy(build) => job.offer.folder.join(&build.copy),
+            Build::Command(_) => job.offer.folder.clone(),
+        };
+        let (bytes, entries) = space::size_of(&source)?;
+        let needs = Need { at: &self.folder, bytes: bytes.saturating_mul(2), entries };
+        space::require(&format!("building {}", job.context.role), &[needs])
     }
 
     fn run(

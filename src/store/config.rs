@@ -17,6 +17,9 @@ const INTERVAL: Span = Span::from_secs(60);
 /// More often than this would be a flood.
 const SHORTEST_INTERVAL: Span = Span::from_secs(1);
 
+/// Long enough to look at what went wrong.
+const KEEP: Span = Span::from_hours(24);
+
 /// The settings of a node. Every key may be left out.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -25,6 +28,7 @@ pub struct Config {
     pub accounting: Accounting,
     pub serve: Serve,
     pub build: Build,
+    pub keep: Keep,
     pub tls: Tls,
 }
 
@@ -97,6 +101,21 @@ pub struct Build {
     pub path: Vec<PathBuf>,
     /// Folders that may be read beside these and the system's; none. All absolute.
     pub read: Vec<PathBuf>,
+}
+
+/// `[keep]`: how long what has served its purpose stays.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Keep {
+    /// Interfaces that were given out, after they expired: `1d`.
+    pub expired: Span,
+    /// Packages, secrets and leftovers of sessions, after their end: `1d`.
+    pub ended: Span,
+}
+impl Default for Keep {
+    fn default() -> Self {
+        Self { expired: KEEP, ended: KEEP }
+    }
 }
 
 /// `[tls]`.

@@ -267,22 +267,31 @@ pub fn list(path: &Path) -> Result<Vec<String>> {
     Ok(names)
 }
 
-/// Removes what interrupted writes left in a folder: temporary files and folders of processes that are gone, or too
-/// old.
-pub fn sweep_temporary(folder: &Path, now: Time) -> Result<()> {
+/// What interrupted writes left in a folder: temporary files and folders of processes that are gone, or too old.
+pub fn abandoned(folder: &Path, now: Time) -> Result<Vec<PathBuf>> {
+    let mut found = Vec::new();
     for name in read_names(folder)? {
         let Some(pid) = temp_owner(&name) else { continue };
         let path = folder.join(&name);
         let Ok(meta) = std::fs::symlink_metadata(&path) else { continue };
         let written = Time::from_unix_ms(meta.mtime().saturating_mul(1000));
         if !is_alive(pid) || now.since(written) > ABANDONED {
-            super::tree::remove(&path)?;
+            found.push(path);
         }
     }
-    Ok(())
+    Ok(found)
 }
 
-/// A name beside `path` that nobody else uses, which [`sweep_temporary`] knows for a temporary file.
+/// When a file or folder was changed last; nothing where there is none.
+pub fn changed_at(path: &Path) -> Result<Option<Time>> {
+    match std::fs::symlink_metadata(path) {
+        Ok(meta) => Ok(Some(Time::from_unix_ms(meta.mtime().saturating_mul(1000)))),
+        Err(why) if why.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(why) => Err(Error::io("looking at", path, &why)),
+    }
+}
+
+/// A name beside `path` that nobody else uses, which [`abandoned`] knows for a temporary file.
 pub fn temporary_name(path: &Path) -> PathBuf {
     static COUNTER: AtomicU64 = AtomicU64::new(0);
     let name = path.file_name().unwrap_or_default().to_string_lossy();
@@ -300,7 +309,7 @@ pub(super) fn parent(path: &Path) -> &Path {
     path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
-fn read_names(path: &Path) -> Result<Vec<String>> {
+pub(super) fn read_names(path: &Path) -> Result<Vec<String>> {
     let entries = match std::fs::read_dir(path) {
         Ok(entries) => entries,
         Err(why) if why.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),

@@ -79,6 +79,16 @@ impl Lock {
         }
     }
 
+    /// Whether nobody holds the lock at `path` just now; leaves no note. Nobody holds one that is not there.
+    pub fn is_free(path: &Path) -> Result<bool> {
+        let Some(file) = file::open_optional(path)? else { return Ok(true) };
+        match file.try_lock() {
+            Ok(()) => Ok(true),
+            Err(TryLockError::WouldBlock) => Ok(false),
+            Err(TryLockError::Error(why)) => Err(Error::io("locking", path, &why)),
+        }
+    }
+
     pub fn path(&self) -> &Path {
         &self.path
     }

@@ -18,6 +18,7 @@ pub mod rights;
 pub mod scratch;
 pub mod secrets;
 pub mod seen;
+pub mod space;
 pub mod state;
 pub mod tokens;
 pub mod tree;

@@ -90,9 +90,9 @@ impl SeenStore {
         file::write_atomic(&path, &to_json(&entry)?, file::PRIVATE)
     }
 
-    /// Forgets what has expired; says how many. Entries that cannot be read are set aside.
-    pub fn sweep(&self, now: Time) -> Result<usize> {
-        let mut forgotten = 0;
+    /// The files of what has expired, which may be forgotten. Entries that cannot be read are set aside.
+    pub fn expired(&self, now: Time) -> Result<Vec<PathBuf>> {
+        let mut found = Vec::new();
         for folder in ["message", "nonce"].map(|kind| self.folder.join(kind)) {
             for name in file::list(&folder)? {
                 if !name.ends_with(SUFFIX) {
@@ -100,13 +100,13 @@ impl SeenStore {
                 }
                 let path = folder.join(name);
                 match document::read_json::<Entry>(&path) {
-                    Ok(Some(entry)) if entry.expires < now => forgotten += usize::from(file::remove_unsynced(&path)?),
+                    Ok(Some(entry)) if entry.expires < now => found.push(path),
                     Err(error) if error.code != Code::Damaged => return Err(error),
                     _ => {}
                 }
             }
         }
-        Ok(forgotten)
+        Ok(found)
     }
 
     fn path(&self, id: SeenId) -> PathBuf {

@@ -1,5 +1,7 @@
 //! The state directory: where everything is, and what it may look like before anything is read from it.
 
+mod migrate;
+
 use std::ffi::OsString;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
@@ -9,7 +11,7 @@ use crate::model::error::IoContext;
 use crate::model::{Code, Digest, Error, Key, MessageId, Name, Party, Result, RoleName, ServiceName, SessionId, Time};
 
 /// The format that this version reads and writes.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 /// Bytes of a `VERSION` file: a number and a newline.
 const MAX_VERSION: u64 = 64;
 /// Bits of a mode that let group or others in.
@@ -58,7 +60,11 @@ impl StateDir {
         }
         let private = std::fs::Permissions::from_mode(file::PRIVATE_DIR);
         std::fs::set_permissions(&self.root, private).doing("making private", &self.root)?;
-        file::write_atomic(&self.root.join("VERSION"), format!("{VERSION}\n").as_bytes(), file::PLAIN)
+        self.write_version(VERSION)
+    }
+
+    fn write_version(&self, number: u32) -> Result<()> {
+        file::write_atomic(&self.root.join("VERSION"), format!("{number}\n").as_bytes(), file::PLAIN)
     }
 
     /// Reads the format number and the mode of a folder that has one.
@@ -71,30 +77,38 @@ impl StateDir {
             )
             .hint(format!("chmod 700 {}", self.root.display())));
         }
-        let path = self.root.join("VERSION");
-        let text = file::read_limited(&path, MAX_VERSION)?;
-        let number = std::str::from_utf8(&text).ok().and_then(|text| text.trim().parse::<u32>().ok());
-        match number {
-            Some(VERSION) => Ok(()),
-            Some(newer) if newer > VERSION => Err(Error::new(
+        match self.version()? {
+            VERSION => Ok(()),
+            newer if newer > VERSION => Err(Error::new(
                 Code::NewerState,
                 format!("{} was written by a newer deployctl (format {newer}, known {VERSION})", self.root.display()),
             )
             .hint("update deployctl, or name another directory with --state")),
-            _ => Err(Error::new(Code::Damaged, format!("{} holds no format number that ever was", path.display()))
-                .hint(format!("if nothing else is damaged: echo {VERSION} > {}", path.display()))),
+            _ => migrate::migrate(self),
         }
     }
 
-    /// Removes what interrupted writes left in the folders that hold many files.
-    pub fn sweep_temporary(&self, now: Time) -> Result<()> {
+    /// The format number: one that this version or a newer one knows.
+    fn version(&self) -> Result<u32> {
+        let path = self.root.join("VERSION");
+        let text = file::read_limited(&path, MAX_VERSION)?;
+        let number = std::str::from_utf8(&text).ok().and_then(|text| text.trim().parse::<u32>().ok());
+        number.filter(|number| *number >= migrate::OLDEST).ok_or_else(|| {
+            Error::new(Code::Damaged, format!("{} holds no format number that ever was", path.display()))
+                .hint(format!("if nothing else is damaged: echo {VERSION} > {}", path.display()))
+        })
+    }
+
+    /// What interrupted writes left in the folders that hold many files.
+    pub fn abandoned(&self, now: Time) -> Result<Vec<PathBuf>> {
         let mut folders = vec![self.root.clone(), self.identity(), self.contacts(), self.packages(), self.interfaces()];
         folders.extend([self.seen().join("message"), self.seen().join("nonce"), self.ledgers()]);
         for (session, parties) in self.find_sessions()? {
             folders.push(self.secrets(session));
             folders.extend(parties.into_iter().map(|party| self.party(session, party)));
         }
-        folders.iter().try_for_each(|folder| file::sweep_temporary(folder, now))
+        let found: Result<Vec<_>> = folders.iter().map(|folder| file::abandoned(folder, now)).collect();
+        Ok(found?.concat())
     }
 
     /// Every session with a log here, and the parties that this node plays in it, sorted.

@@ -42,12 +42,11 @@ fn what_expired_is_forgotten_and_what_is_damaged_is_set_aside() {
     let hash = Hash::of(b"one");
     seen.remember(MESSAGE, hash, Time::from_unix_ms(1000)).unwrap();
     seen.remember(NONCE, hash, Time::from_unix_ms(2000)).unwrap();
-    assert_eq!(seen.sweep(Time::from_unix_ms(1000)).unwrap(), 0);
-    assert_eq!(seen.sweep(Time::from_unix_ms(1001)).unwrap(), 1);
-    assert_eq!(seen.look_up(MESSAGE, hash).unwrap(), None);
+    assert!(seen.expired(Time::from_unix_ms(1000)).unwrap().is_empty());
+    assert_eq!(seen.expired(Time::from_unix_ms(1001)).unwrap(), [seen.path(MESSAGE)]);
     std::fs::write(seen.path(NONCE), b"{").unwrap();
     assert_eq!(seen.remember(NONCE, hash, Time::from_unix_ms(1)).unwrap_err().code, Code::Damaged);
     std::fs::write(seen.path(NONCE), b"{").unwrap();
-    assert_eq!(seen.sweep(Time::from_unix_ms(9000)).unwrap(), 0);
+    assert_eq!(seen.expired(Time::from_unix_ms(9000)).unwrap(), [seen.path(MESSAGE)]);
     assert!(!seen.path(NONCE).exists());
 }

@@ -15,7 +15,7 @@ fn a_state_directory_is_made_once_and_opened_again() {
     assert_eq!(StateDir::open(&root, false).unwrap_err().code, Code::NoIdentity);
     let state = StateDir::open(&root, true).unwrap();
     assert_eq!(std::fs::metadata(&root).unwrap().mode() & 0o777, 0o700);
-    assert_eq!(std::fs::read(root.join("VERSION")).unwrap(), b"1\n");
+    assert_eq!(std::fs::read(root.join("VERSION")).unwrap(), format!("{VERSION}\n").as_bytes());
     assert_eq!(StateDir::open(&root, false).unwrap(), state);
     assert_eq!(StateDir::open(&root, true).unwrap(), state);
 }
@@ -51,7 +51,7 @@ fn an_open_folder_a_newer_format_and_a_damaged_one_are_refused() {
         assert_eq!(error.hint, Some(format!("chmod 700 {}", root.display())));
     }
     chmod(&root, 0o700);
-    for (text, code) in [("2", Code::NewerState), ("x", Code::Damaged), ("", Code::Damaged), ("0", Code::Damaged)] {
+    for (text, code) in [("99", Code::NewerState), ("x", Code::Damaged), ("", Code::Damaged), ("0", Code::Damaged)] {
         std::fs::write(root.join("VERSION"), text).unwrap();
         assert_eq!(StateDir::open(&root, true).unwrap_err().code, code, "{text}");
     }
@@ -80,7 +80,7 @@ fn sessions_are_found_and_named_by_any_prefix_that_is_one_s_own() {
         assert_eq!(error.code, Code::NotFound);
         assert!(error.hint.is_some());
     }
-    state.sweep_temporary(Time::from_unix_ms(0)).unwrap();
+    assert!(state.abandoned(Time::from_unix_ms(0)).unwrap().is_empty());
 }
 
 #[test]

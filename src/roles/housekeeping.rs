@@ -1,0 +1,272 @@
+//! Housekeeping: what has served its purpose goes, rule by rule; found first, so that it can be shown. A rule takes
+//! nothing that a live session or a repeat of a message may still need. Logs, manifests, ledgers and the audit stay: they
+//! are what a third party checks.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use super::node::{Node, blocking};
+use crate::model::{Digest, MessageId, Party, Result, SessionId, Span, Time};
+use crate::store::lock::Lock;
+use crate::store::packages::Packages;
+use crate::store::seen::SeenStore;
+use crate::store::{document, file, space, tree};
+
+/// A lock file that nobody took for so long is of a thing that nobody works on.
+const LOCK_AGE: Span = Span::from_hours(1);
+/// Somebody else is just tidying up.
+const WAIT: Span = Span::from_secs(10);
+
+/// Something that may go.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Found {
+    /// The rule's name.
+    pub rule: &'static str,
+    pub path: PathBuf,
+    pub bytes: u64,
+    pub why: String,
+}
+
+/// Paths of what may go, and why.
+type Paths = Vec<(PathBuf, String)>;
+
+/// What one rule finds, and how it goes. What is in use after all is left where it is.
+struct Rule {
+    name: &'static str,
+    find: fn(&Node, &View) -> Result<Paths>,
+    remove: fn(&Node, &Path) -> Result<()>,
+}
+
+/// Every rule there is. Whatever else grows gets a line here.
+const RULES: [Rule; 7] = [
+    Rule { name: "interface", find: interfaces, remove: remove_interface },
+    Rule { name: "nonce", find: nonces, remove: remove_file },
+    Rule { name: "package", find: packages, remove: remove_package },
+    Rule { name: "secrets", find: secrets, remove: remove_tree },
+    Rule { name: "run", find: runs, remove: remove_tree },
+    Rule { name: "leftover", find: leftovers, remove: remove_tree },
+    Rule { name: "lock", find: locks, remove: remove_lock },
+];
+
+/// What the rules look at.
+struct View {
+    now: Time,
+    sessions: Vec<Known>,
+    /// There is a session that cannot be read: what it needs is not known.
+    is_dark: bool,
+}
+
+/// One part of this node in a session.
+struct Known {
+    session: SessionId,
+    party: Party,
+    /// It is over, nothing is to be done or sent, and for as long as the settings say.
+    is_past: bool,
+    packages: Vec<Digest>,
+}
+
+impl Node {
+    /// What may go, by all rules, in their order.
+    ///
+    /// # Errors
+    /// `io`; `damaged` for a document, which is set aside.
+    pub fn expired(&self) -> Result<Vec<Found>> {
+        let view = self.view()?;
+        let mut all = Vec::new();
+        for rule in &RULES {
+            for (path, why) in (rule.find)(self, &view)? {
+                let (bytes, _) = space::size_of(&path)?;
+                all.push(Found { rule: rule.name, path, bytes, why });
+            }
+        }
+        Ok(all)
+    }
+
+    /// Lets what may go, go; says what it was.
+    ///
+    /// # Errors
+    /// As [`Node::expired`]; `locked` where somebody else is at it.
+    pub fn keep_house(&self) -> Result<Vec<Found>> {
+        let _lock = Lock::acquire(&self.state.lock("housekeeping"), "tidying up", WAIT)?;
+        let found = self.expired()?;
+        for one in &found {
+            if let Some(rule) = RULES.iter().find(|rule| rule.name == one.rule) {
+                (rule.remove)(self, &one.path)?;
+            }
+        }
+        Ok(found)
+    }
+
+    /// The same for a running node, which tells what it did and goes on in any case.
+    pub(super) fn keep_house_quietly(&self) {
+        match blocking(|| self.keep_house()) {
+            Ok(found) if found.is_empty() => {}
+            Ok(found) => {
+                let bytes: u64 = found.iter().map(|one| one.bytes).sum();
+                self.notice(format!("tidied up: {} things that nobody needs any more, {bytes} bytes", found.len()));
+            }
+            Err(error) => self.notice(format!("not everything could be tidied up: {error}")),
+        }
+    }
+
+    fn view(&self) -> Result<View> {
+        let now = self.system.now();
+        let (mut sessions, mut is_dark) = (Vec::new(), false);
+        for (session, parties) in self.state.find_sessions()? {
+            for party in parties {
+                let Ok(projection) = self.projection(session, party) else {
+                    is_dark = true;
+                    sessions.push(Known { session, party, is_past: false, packages: Vec::new() });
+                    continue;
+                };
+                let changed = file::changed_at(&self.state.session_log(session, party))?.unwrap_or(now);
+                let is_past = !projection.live && projection.removed && now.since(changed) >= self.config.keep.ended;
+                let packages = projection.summary.packages.iter().map(|package| package.digest).collect();
+                sessions.push(Known { session, party, is_past, packages });
+            }
+        }
+        Ok(View { now, sessions, is_dark })
+    }
+}
+
+impl View {
+    /// Whether no part of this node in a session needs anything any more; so is a session that is not known.
+    fn is_past(&self, session: SessionId) -> bool {
+        self.sessions.iter().all(|known| known.session != session || known.is_past)
+    }
+}
+
+/// Interfaces that were given out and have expired long ago. Until they expire, a repeat of the request gets the same one;
+/// after that both it and a service request made with it are refused.
+fn interfaces(node: &Node, view: &View) -> Result<Paths> {
+    let mut found = Vec::new();
+    for name in file::list(&node.state.interfaces())? {
+        let Some(Ok(id)) = name.strip_suffix(".json").map(str::parse::<MessageId>) else { continue };
+        let path = node.state.interface(id);
+        let Some(given) = document::read_json::<Expiring>(&path)? else { continue };
+        if given.expires + node.config.keep.expired < view.now {
+            found.push((path, format!("an interface that expired at {}", given.expires)));
+        }
+    }
+    Ok(found)
+}
+
+/// What is read of a document that expires.
+#[derive(Deserialize)]
+struct Expiring {
+    expires: Time,
+}
+
+/// Ids and nonces of messages that would be refused as expired by now.
+fn nonces(node: &Node, view: &View) -> Result<Paths> {
+    let expired = SeenStore::of(&node.state).expired(view.now)?;
+    Ok(expired
+        .into_iter()
+        .map(|path| (path, "a number that was used by a message that has expired".to_owned()))
+        .collect())
+}
+
+/// Packages, and downloads that are not complete, that no session needs.
+fn packages(node: &Node, view: &View) -> Result<Paths> {
+    if view.is_dark {
+        return Ok(Vec::new());
+    }
+    let needed: BTreeSet<_> =
+        view.sessions.iter().filter(|known| !known.is_past).flat_map(|known| &known.packages).collect();
+    let folder = node.state.packages();
+    let mut found = Paths::new();
+    let mut seen = BTreeSet::new();
+    for name in file::list(&folder)? {
+        let Some(Ok(digest)) = name.split('.').next().map(str::parse::<Digest>) else { continue };
+        if needed.contains(&digest) || !seen.insert(digest) {
+            continue;
+        }
+        let path = node.state.package(&digest);
+        let changed = file::changed_at(&path)?.max(file::changed_at(&folder.join(&name))?);
+        if changed.is_some_and(|changed| view.now.since(changed) >= node.config.keep.ended) {
+            let path = if file::exists(&path)? { path } else { folder.join(&name) };
+            found.push((path, "a package that no session needs any more".to_owned()));
+        }
+    }
+    Ok(found)
+}
+
+/// Secrets of sessions in which this node has nothing more to say, run or hand out.
+fn secrets(node: &Node, view: &View) -> Result<Paths> {
+    let mut found = Vec::new();
+    let sessions: BTreeSet<_> = view.sessions.iter().map(|known| known.session).collect();
+    for session in sessions.into_iter().filter(|session| view.is_past(*session)) {
+        let path = node.state.secrets(session);
+        if file::exists(&path)? {
+            found.push((path, "secrets of a session that is over".to_owned()));
+        }
+    }
+    Ok(found)
+}
+
+/// Output and records of programs whose session is over: what removing their software did not get to.
+fn runs(node: &Node, view: &View) -> Result<Paths> {
+    let mut found = Vec::new();
+    for known in view.sessions.iter().filter(|known| known.is_past) {
+        let path = node.places(known.session, known.party).folder;
+        if file::exists(&path)? && Lock::is_free(&node.supervisor_lock(known.session, known.party))? {
+            found.push((path, "what a program of a session that is over left".to_owned()));
+        }
+    }
+    Ok(found)
+}
+
+/// What writes and builds left that were interrupted.
+fn leftovers(node: &Node, view: &View) -> Result<Paths> {
+    let abandoned = node.state.abandoned(view.now)?;
+    Ok(abandoned.into_iter().map(|path| (path, "what an interrupted write left".to_owned())).collect())
+}
+
+/// Lock files that nobody holds; who needs one makes it again.
+fn locks(node: &Node, view: &View) -> Result<Paths> {
+    let folder = node.state.lock("");
+    let mut found = Vec::new();
+    for name in file::list(&folder)? {
+        let path = folder.join(name);
+        let is_old = file::changed_at(&path)?.is_some_and(|changed| view.now.since(changed) >= LOCK_AGE);
+        if is_old && Lock::is_free(&path)? {
+            found.push((path, "a lock that nobody holds".to_owned()));
+        }
+    }
+    Ok(found)
+}
+
+fn remove_file(_: &Node, path: &Path) -> Result<()> {
+    file::remove_unsynced(path).map(drop)
+}
+
+fn remove_tree(_: &Node, path: &Path) -> Result<()> {
+    tree::remove(path)
+}
+
+/// Under its lock, so that nobody is just using it; the lock goes, too.
+fn remove_interface(node: &Node, path: &Path) -> Result<()> {
+    let id = path.file_stem().unwrap_or_default().to_string_lossy();
+    if let Some(lock) = Lock::try_acquire(&node.state.lock(&format!("interface-{id}")), "tidying up")? {
+        file::remove_unsynced(path)?;
+        lock.remove()?;
+    }
+    Ok(())
+}
+
+fn remove_package(node: &Node, path: &Path) -> Result<()> {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    match name.split('.').next().map(str::parse::<Digest>) {
+        Some(Ok(digest)) => Packages::of(&node.state).remove(&digest).map(drop),
+        _ => Ok(()),
+    }
+}
+
+fn remove_lock(_: &Node, path: &Path) -> Result<()> {
+    match Lock::try_acquire(path, "tidying up")? {
+        Some(lock) => lock.remove(),
+        None => Ok(()),
+    }
+}
