@@ -54,6 +54,7 @@ impl Live {
     }
     /// Finds sessions that are live and have no driver: after a start, or where nobody could tell of them.
     pub(super) fn look_around(self: &Arc<Self>) -> Result<()> {
+        self.node.put_down_idle(&self.keys());
         for (session, parties) in blocking(|| self.node.state.find_sessions())? {
             for party in parties {
                 let length = file::length_of(&self.node.state.session_log(session, party))?;
@@ -96,7 +97,6 @@ async fn drive_on(live: Arc<Live>, session: SessionId, party: Party, bell: Arc<N
             Ok(None) => {
                 locked(&live.sessions).remove(&(session, party));
                 node.drop_locks(session, party);
-                node.put_down(session, party);
                 return;
             }
             Err(error) if error.code == Code::NotFound => {

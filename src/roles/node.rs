@@ -31,8 +31,8 @@ const AT_ONCE: usize = 8;
 /// Told when a session has changed, so that what waits for it goes on.
 pub type Poke = Arc<dyn Fn(SessionId, Party) + Send + Sync>;
 
-/// A session as its log tells it up to a head.
-pub(super) type UpTo = (Head, Arc<Replayed>);
+/// A session as its log tells it up to a head, and when it was asked for last.
+pub(super) type UpTo = (Head, Arc<Replayed>, Time);
 
 pub struct Node {
     pub state: StateDir,

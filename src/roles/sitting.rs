@@ -19,6 +19,8 @@ use crate::store::log::{self, Head, LogRecord, RecordKind, SessionLog};
 const LOCK_WAIT: Span = Span::from_secs(10);
 /// Sessions whose replay is remembered.
 const REMEMBERED: usize = 64;
+/// For so long after it was asked for last, one that is at rest.
+const IDLE: Span = Span::from_secs(60);
 
 /// A session that this process alone may change just now.
 pub(super) struct Sitting<'n> {
@@ -59,10 +61,12 @@ impl Node {
         if let Some(torn) = log.torn() {
             self.notice(torn.to_string());
         }
-        let replayed = self.replayed(session, party, log.head(), |known| match known {
-            Some(known) => log.read_after(&known),
-            None => log.read_all(),
-        })?;
+        let known = self.remembered(session, party);
+        let records = match &known {
+            Some((known, _)) => log.read_after(known)?,
+            None => log.read_all()?,
+        };
+        let replayed = self.replayed(session, party, log.head(), known, &records)?;
         Ok(Sitting { node: self, log, session, party, replayed, _turn: turn })
     }
     /// One step of a session that exists.
@@ -82,25 +86,46 @@ impl Node {
         if let Some(known) = self.remembered(session, party).filter(|(known, _)| *known == head) {
             return Ok(known.1);
         }
-        let contents = blocking(|| log::read(&path, session, party))?;
-        let replayed = self.replayed(session, party, contents.head, |_| Ok(contents.records.clone()))?;
+        let (_, replayed) = self.read_on(session, party)?;
+        Ok(replayed)
+    }
+    /// Reads what was added since this process read the log last.
+    fn read_on(&self, session: SessionId, party: Party) -> Result<(Head, Arc<Replayed>)> {
+        let path = self.state.session_log(session, party);
+        let known = self.remembered(session, party);
+        let added = match &known {
+            Some((known, _)) => blocking(|| log::read_after(&path, known))?,
+            None => None,
+        };
+        let replayed = match added {
+            Some(added) => self.replayed(session, party, added.head, known, &added.records)?.map(|it| (added.head, it)),
+            None => {
+                let all = blocking(|| log::read(&path, session, party))?;
+                self.replayed(session, party, all.head, None, &all.records)?.map(|it| (all.head, it))
+            }
+        };
         replayed.ok_or_else(|| not_found(session, party))
     }
     fn remembered(&self, session: SessionId, party: Party) -> Option<(Head, Arc<Replayed>)> {
-        locked(&self.replays).get(&(session, party)).cloned()
+        let mut replays = locked(&self.replays);
+        let (head, replayed, used) = replays.get_mut(&(session, party))?;
+        *used = self.system.now();
+        Some((*head, Arc::clone(replayed)))
     }
-    /// Frees what a session at rest holds in memory; it is read again when somebody asks for it.
-    pub(super) fn put_down(&self, session: SessionId, party: Party) {
-        locked(&self.replays).remove(&(session, party));
+    /// Frees what sessions hold in memory that are not at work and were not asked for lately. Not at once: others go on
+    /// reporting to a session that is over here.
+    pub(super) fn put_down_idle(&self, at_work: &BTreeSet<(SessionId, Party)>) {
+        let now = self.system.now();
+        locked(&self.replays).retain(|part, (.., used)| at_work.contains(part) || now.since(*used) < IDLE);
         self.turns.drop_idle();
     }
     fn remember(&self, session: SessionId, party: Party, head: Head, replayed: &Arc<Replayed>) {
         let mut replays = locked(&self.replays);
         if replays.len() >= REMEMBERED && !replays.contains_key(&(session, party)) {
-            let oldest = replays.keys().next().copied();
+            let oldest = replays.iter().min_by_key(|(_, (.., used))| *used).map(|(part, _)| *part);
             oldest.and_then(|oldest| replays.remove(&oldest));
         }
-        replays.insert((session, party), (head, Arc::clone(replayed)));
+        replays.insert((session, party), (head, Arc::clone(replayed), self.system.now()));
     }
     /// The session as the log tells it up to `head`. What this process replayed before is not replayed again: only the
     /// records after it are read, and they must continue it.
@@ -109,22 +134,21 @@ impl Node {
         session: SessionId,
         party: Party,
         head: Head,
-        records: impl Fn(Option<Head>) -> Result<Vec<LogRecord>>,
+        known: Option<(Head, Arc<Replayed>)>,
+        records: &[LogRecord],
     ) -> Result<Option<Arc<Replayed>>> {
-        let known = self.remembered(session, party);
         if let Some((_, replayed)) = known.as_ref().filter(|(known, _)| *known == head) {
             return Ok(Some(Arc::clone(replayed)));
         }
-        let records = records(known.as_ref().map(|(known, _)| *known))?;
         let replayed = match known {
             // All records were read, or those after the known ones.
             Some((known, before)) if records.first().is_some_and(|first| first.seq == known.seq + 1) => {
                 let mut next = Replayed::clone(&before);
-                next.extend(session, usize::try_from(known.seq).unwrap_or(usize::MAX), &entries(&records)?)?;
+                next.extend(session, usize::try_from(known.seq).unwrap_or(usize::MAX), &entries(records)?)?;
                 Some(next)
             }
             _ => {
-                let entries = entries(&records)?;
+                let entries = entries(records)?;
                 replay(party, self.me_in(&entries), session, &entries)?
             }
         };
@@ -144,10 +168,8 @@ impl Node {
         {
             return Ok(projection);
         }
-        let contents = log::read(&path, session, party)?;
-        let replayed = self.replayed(session, party, contents.head, |_| Ok(contents.records.clone()))?;
-        let replayed = replayed.ok_or_else(|| not_found(session, party))?;
-        let projection = Projection::of(&replayed, contents.head);
+        let (head, replayed) = self.read_on(session, party)?;
+        let projection = Projection::of(&replayed, head);
         self.keep(session, party, &projection);
         Ok(projection)
     }

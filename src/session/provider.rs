@@ -9,6 +9,8 @@ mod progress;
 
 pub use participant::Participant;
 
+use std::sync::Arc;
+
 use super::context::{Context, Own};
 use super::input::{Decision, Input, Outcome, What};
 use super::machine::{Step, Work};
@@ -25,9 +27,10 @@ pub struct Provider {
     own: Own,
     /// This node, as peers reach it.
     address: Address,
-    pub interface: Interface,
+    /// Shared by the copies that steps are made on, as the request is.
+    pub interface: Arc<Interface>,
     /// Absent only between the two first records of the log.
-    pub request: Option<ServiceRequest>,
+    pub request: Option<Arc<ServiceRequest>>,
     /// The Initiator first, then the peers in the request's order.
     pub participants: Vec<Participant>,
     phase: Phase,
@@ -95,7 +98,7 @@ impl Provider {
         let state = Self {
             own: Own { me, session, last_issued: Time::from_unix_ms(0) },
             address: provider.clone(),
-            interface,
+            interface: Arc::new(interface),
             request: None,
             participants: Vec::new(),
             phase: Phase::Opened,

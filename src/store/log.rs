@@ -127,6 +127,15 @@ pub fn read(path: &Path, session: SessionId, party: Party) -> Result<Contents> {
     }
 }
 
+/// What follows `known`, the head of an earlier time, without locking the log; `None` where the log is shorter.
+///
+/// # Errors
+/// As [`read`], of what follows.
+pub fn read_after(path: &Path, known: &Head) -> Result<Option<Contents>> {
+    let Some(bytes) = tail::read_from(path, known.length)? else { return Ok(None) };
+    chain::scan(path, &bytes, *known).map(|scan| Some(scan.into_contents()))
+}
+
 /// Checks a log that came in another way than from a state directory; `place` is what errors call it.
 ///
 /// # Errors

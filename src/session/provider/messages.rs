@@ -1,5 +1,7 @@
 //! What the provider does with each message it takes.
 
+use std::sync::Arc;
+
 use super::progress::News;
 use super::{Participant, Phase, Provider};
 use crate::message::{
@@ -71,7 +73,7 @@ impl Provider {
         initiator.platform = Some(request.platform.clone());
         initiator.seen_from = seen_from.cloned();
         self.participants = vec![initiator];
-        self.request = Some(request.clone());
+        self.request = Some(Arc::new(request.clone()));
         self.phase = Phase::Inviting;
         let registration = Registration {
             service_request: message.head.id,
@@ -199,7 +201,7 @@ impl Provider {
         participant.state = if accepts { ParticipantState::Accepted } else { ParticipantState::Declined };
         participant.platform = Some(answer.platform.clone());
         participant.reason.clone_from(&answer.reason);
-        participant.answer = Some(message.envelope().clone());
+        participant.answer = Some(Arc::new(message.envelope().clone()));
         if answer.address.key == participant.address.key && answer.address.host.is_some() {
             participant.address = answer.address.clone();
         }

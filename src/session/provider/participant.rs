@@ -1,5 +1,7 @@
 //! One participant, as the provider sees it: what it was sent, and what it said of itself.
 
+use std::sync::Arc;
+
 use crate::message::{Envelope, Failure, ReportState};
 use crate::model::{Address, Error, Hash, Key, MessageId, Name, ParticipantState, RoleName, Time};
 use crate::service::platform::Platform;
@@ -17,7 +19,7 @@ pub struct Participant {
     pub(super) is_initiator: bool,
     /// The invitation's id and envelope hash; the Initiator has none.
     pub(super) invitation: Option<(MessageId, Hash)>,
-    pub(super) answer: Option<Envelope>,
+    pub(super) answer: Option<Arc<Envelope>>,
     pub(super) reason: Option<String>,
     pub(super) delivered: bool,
     /// The delivery's id, until it is known to be taken or refused.
