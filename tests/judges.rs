@@ -103,20 +103,9 @@ fn envelopes_in(value: &Value, found: &mut Vec<Envelope>) {
     }
 }
 
-/// The Python that has the judges' packages.
-fn judge() -> Option<PathBuf> {
-    let told = std::env::var_os("DEPLOYCTL_JUDGES_PYTHON").map(PathBuf::from);
-    let python = told.unwrap_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("target/judges/bin/python"));
-    if !python.exists() {
-        needs::skip("securesystemslib and in-toto-attestation are not installed; `.ci/run` does so");
-        return None;
-    }
-    Some(python)
-}
-
 #[test]
 fn securesystemslib_verifies_a_sessions_envelopes_and_in_toto_parses_its_statements() {
-    let Some(python) = judge() else { return };
+    let Some(python) = needs::judge() else { return };
     let (parties, _serving, session) = ended_session();
     let party = parties.sandbox.party("p", &session, "provider");
     let mut envelopes = Vec::new();

@@ -14,7 +14,9 @@ use std::net::{TcpListener, TcpStream};
 use std::time::Duration;
 
 use link::{Listener, call, http, offer, soap};
-use sandbox::{PATIENCE, Sandbox, Serving, until};
+use rustix::process::Signal;
+use sandbox::{PATIENCE, Sandbox, Serving, lines, until};
+use serde_json::{Value, json};
 
 const CONTENT: &str = "urn:schemas-upnp-org:service:ContentDirectory:1";
 const PROGRAMS: &str = "urn:deployctl-org:service:ProgramDirectory:1";
@@ -266,6 +268,60 @@ fn a_node_says_hello_when_it_comes_and_goodbye_when_it_goes() {
     assert!(began.elapsed() < PATIENCE / 4);
     // Seven at the start, for those who knew an earlier life, and seven now.
     count("ssdp:byebye", 14);
+}
+
+/// The node of this address among those that were found.
+fn node<'a>(found: &'a Value, address: &str) -> &'a Value {
+    let nodes = found.as_array().expect("an array");
+    let node = nodes.iter().find(|node| node["address"] == address);
+    assert!(node.is_some(), "{address} is not in {found:#}");
+    node.expect("it is there")
+}
+
+#[test]
+fn a_node_is_found_by_both_ways_at_once_as_one_with_its_programs() {
+    let sandbox = Sandbox::new();
+    let (serving, _host) = seen(&sandbox);
+    sandbox.init_nowhere("b");
+    sandbox.trust("b", "shop", serving.address(), "");
+    let mut found = Value::Null;
+    // By multicast DNS it is there only after three probes.
+    until("both ways show it", || {
+        found = sandbox.run("b", &["discover", "--interface", "lo"]).ok();
+        let nodes = found.as_array().expect("an array");
+        nodes.iter().any(|node| node["address"] == serving.address() && node["via"] == json!(["upnp", "mdns"]))
+    });
+    let node = node(&found, serving.address());
+    assert_eq!((&node["name"], &node["contact"]), (&json!("a"), &json!("shop")), "{node:#}");
+    assert!(serving.address().contains(node["key"].as_str().expect("a key")), "{node:#}");
+    let programs: Vec<_> = node["programs"].as_array().expect("programs").iter().map(|one| &one["name"]).collect();
+    assert_eq!(programs, ["chess", "clock"]);
+
+    // A stranger, for a person.
+    sandbox.init_nowhere("c");
+    let shown = sandbox.human("c", &["discover", "--interface", "lo"]);
+    let key = node["key"].as_str().expect("a key");
+    assert!(shown.stdout.contains(&format!("key      {} {} ", &key[..4], &key[4..8])), "{shown:?}");
+    assert!(shown.stdout.contains("not a contact") && shown.stdout.contains("games/board"), "{shown:?}");
+}
+
+#[test]
+fn a_watch_tells_who_comes_and_who_goes() {
+    let sandbox = Sandbox::new();
+    sandbox.init_nowhere("b");
+    let watch = sandbox.begin("b", &["discover", "--watch", "--interface", "lo"]);
+    let (serving, _host) = seen(&sandbox);
+    let address = serving.address().to_owned();
+    let told = |event: &str| {
+        until(&format!("{event} is told"), || {
+            lines(&watch.stdout).iter().any(|line| line["event"] == event && line["node"]["address"] == address)
+        });
+    };
+    told("found");
+    serving.stop();
+    told("gone");
+    watch.signal(Signal::INT);
+    assert_eq!(watch.finish().code, 130);
 }
 
 #[test]

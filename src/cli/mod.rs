@@ -7,6 +7,7 @@ mod confine;
 mod consent;
 mod csv;
 mod demo;
+mod discover;
 mod enrol;
 mod init;
 mod install;
@@ -74,6 +75,7 @@ enum Command {
     Remove(remove::Args),
     Status(status::Args),
     Verify(verify::Args),
+    Discover(discover::Args),
     Demo(demo::Args),
     #[command(hide = true)]
     Supervise(supervise::Args),
@@ -114,6 +116,7 @@ impl Command {
             Command::Remove(args) => remove::run(&args, shell),
             Command::Status(args) => status::run(&args, shell),
             Command::Verify(args) => verify::run(&args, shell),
+            Command::Discover(args) => discover::run(&args, shell),
             Command::Demo(args) => demo::run(&args, shell),
             Command::Supervise(args) => supervise::run(&args, shell),
             Command::Confine(args) => confine::run(&args, shell),

@@ -9,6 +9,7 @@ pub mod link;
 pub mod mdns;
 pub mod plain;
 pub mod rate;
+pub mod seeing;
 pub mod upnp;
 
 pub use advertise::Advertising;

@@ -26,6 +26,14 @@ impl Key {
         self.to_string()[..SHORT_CHARS].to_owned()
     }
 }
+impl Key {
+    /// All of it in groups of four characters, for people who compare it by eye.
+    pub fn groups(&self) -> String {
+        let text = self.to_string();
+        let groups: Vec<&str> = (0..KEY_CHARS).step_by(4).map(|at| &text[at..at + 4]).collect();
+        groups.join(" ")
+    }
+}
 impl fmt::Display for Key {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(&lower_base32(&self.0))

@@ -8,7 +8,7 @@
     reason = "asks for programs, and gives up loudly"
 )]
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// Says that a test is skipped; where all of them are required, as in CI, that is a failure.
@@ -25,6 +25,17 @@ pub fn has(tools: &[&str]) -> bool {
         skip(&format!("{tool} is not installed"));
     }
     missing.is_none()
+}
+
+/// The Python that has the judges' packages; says so where there is none.
+pub fn judge() -> Option<PathBuf> {
+    let told = std::env::var_os("DEPLOYCTL_JUDGES_PYTHON").map(PathBuf::from);
+    let python = told.unwrap_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("target/judges/bin/python"));
+    if !python.exists() {
+        skip("the Python packages of tests/judges/requirements.txt are not installed; `.ci/run` does so");
+        return None;
+    }
+    Some(python)
 }
 
 /// What a provider's `config.toml` says so that its builds find `rustc`; says so where there is none.

@@ -35,16 +35,18 @@ impl Network {
         let hub = namespace("hub");
         ip(&format!("netns add {hub}"))?;
         let network = Self;
-        ip(&format!("-n {hub} link add bridge type bridge"))?;
+        ip(&format!("-n {hub} link add bridge type bridge mcast_snooping 0"))?;
         ip(&format!("-n {hub} link set bridge up"))?;
         for node in NODES {
             let name = namespace(node);
             ip(&format!("netns add {name}"))?;
             ip(&format!("-n {name} link add eth0 type veth peer name to-{node} netns {hub}"))?;
             ip(&format!("-n {hub} link set to-{node} master bridge up"))?;
-            ip(&format!("-n {name} addr add {}/24 dev eth0", ip_of(node)))?;
+            ip(&format!("-n {name} addr add {}/24 brd + dev eth0", ip_of(node)))?;
             ip(&format!("-n {name} link set eth0 up"))?;
             ip(&format!("-n {name} link set lo up"))?;
+            // Nothing is there; but without any route, multicast is not sent either.
+            ip(&format!("-n {name} route add default via 192.0.2.254"))?;
         }
         Ok(network)
     }

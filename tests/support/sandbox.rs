@@ -50,7 +50,7 @@ pub struct Refusal {
 pub struct Running {
     child: Child,
     command: String,
-    stdout: PathBuf,
+    pub stdout: PathBuf,
     stderr: PathBuf,
 }
 

@@ -1,24 +1,22 @@
 //! SSDP on one link: notices when it begins, from time to time and when it ends, and answers to searches.
 
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV4};
+use std::net::{IpAddr, SocketAddr, SocketAddrV4};
 use std::sync::Arc;
 use std::time::Duration;
 
-use socket2::{Domain, Protocol, Socket, Type};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc2822;
 use tokio::net::UdpSocket;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, sleep_until};
 
+use super::multicast::{hear_group, speak};
 use super::ssdp::{GROUP, MAX_DATAGRAM, Search, Target, matching};
 use super::stage::{Face, MAX_AGE_SECS, Stage};
 use crate::discover::link::Link;
 use crate::discover::rate::{Allowance, Meter};
 
-/// UDA 2.0 §1.1.2.
-const TTL: u32 = 2;
 /// Notices of one set follow one another, and sets do; nobody's buffer overflows.
 const BETWEEN_SETS: Duration = Duration::from_millis(150);
 /// Before the first set at most, so that machines that start together do not speak together.
@@ -53,24 +51,8 @@ impl Sockets {
     /// # Errors
     /// What the system says.
     pub(super) fn open(link: &Link) -> io::Result<Self> {
-        let group = bind(*GROUP.ip())?;
-        group.join_multicast_v4(GROUP.ip(), &link.ip)?;
-        // Or it would hear what any socket of this machine has joined, on any link.
-        group.set_multicast_all_v4(false)?;
-        let own = bind(link.ip)?;
-        own.set_multicast_if_v4(&link.ip)?;
-        own.set_multicast_ttl_v4(TTL)?;
-        Ok(Self { group: UdpSocket::from_std(group.into())?, own: UdpSocket::from_std(own.into())? })
+        Ok(Self { group: hear_group(link)?, own: speak(link, GROUP.port())? })
     }
-}
-
-/// Port 1900 of an address, beside other programs that have it, too.
-fn bind(ip: Ipv4Addr) -> io::Result<Socket> {
-    let socket = Socket::new(Domain::IPV4, Type::DGRAM, Some(Protocol::UDP))?;
-    socket.set_reuse_address(true)?;
-    socket.set_nonblocking(true)?;
-    socket.bind(&SocketAddr::from((ip, GROUP.port())).into())?;
-    Ok(socket)
 }
 
 /// Answers that wait.

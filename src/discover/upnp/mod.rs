@@ -1,5 +1,5 @@
 //! The UPnP device: a MediaServer:1 whose content is the programs, with two services of our own beside the standard
-//! ones. The codecs and state machines are pure; sockets are in `announce` (SSDP), `http` and `events` alone.
+//! ones. The codecs and state machines are pure; sockets are in `multicast`, `announce` (SSDP), `http` and `events` alone.
 
 mod announce;
 pub mod content;
@@ -10,6 +10,7 @@ mod events;
 pub mod gena;
 mod guests;
 mod http;
+pub(crate) mod multicast;
 pub mod search;
 pub mod service;
 pub mod soap;
@@ -19,5 +20,6 @@ pub mod tree;
 pub mod xml;
 
 pub use device::Device;
+pub(crate) use stage::product;
 #[cfg(test)]
 pub(crate) use tree::testing;

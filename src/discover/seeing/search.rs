@@ -1,0 +1,172 @@
+//! Searching a link: who answers, and what they say of themselves. Nobody is believed further than his own machine.
+
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::Request;
+use mdns_sd::{ServiceDaemon, ServiceEvent};
+use tokio::net::UdpSocket;
+use tokio::sync::mpsc::Sender;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep_until};
+
+use super::Sighting;
+use crate::discover::Udn;
+use crate::discover::link::Link;
+use crate::discover::mdns::{SERVICE_TYPE, daemon};
+use crate::discover::plain::{Url, exchange};
+use crate::discover::upnp::multicast::{hear_group, speak};
+use crate::discover::upnp::product;
+use crate::discover::upnp::service::PROGRAM_DIRECTORY;
+use crate::discover::upnp::ssdp::{GROUP, MAX_DATAGRAM, Notice, Search};
+use crate::model::{Code, Error, Result, Way};
+
+/// Within which devices answer: the least that there is.
+const MX: Duration = Duration::from_secs(1);
+/// Datagrams get lost: a search is sent again after so long, and then from time to time.
+const AGAIN: [Duration; 2] = [Duration::from_millis(200), Duration::from_secs(20)];
+/// The longest description and list of programs, in bytes.
+const MAX_DESCRIPTION: usize = 64 << 10;
+const MAX_LIST: usize = 1 << 20;
+/// How long each of them may take.
+const FETCH: Duration = Duration::from_secs(2);
+
+/// Something that was heard on a link.
+pub(super) enum Heard {
+    /// A device is there, and describes itself at this place.
+    Device(Place),
+    Service(Sighting),
+    Gone(Udn, Way),
+}
+
+/// Where a device that was heard describes itself.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Place {
+    pub(super) udn: Udn,
+    location: String,
+    /// The machine that said so.
+    from: Ipv4Addr,
+    /// This machine's address on that link.
+    own: Ipv4Addr,
+}
+
+/// Searches a link again and again, and hears what devices there say.
+pub(super) fn by_ssdp(ears: &mut JoinSet<()>, link: Link, heard: &Sender<Heard>) -> io::Result<()> {
+    let own = speak(&link, 0)?;
+    // Port 1900 may be somebody's alone; searching needs it not.
+    let group = hear_group(&link).ok();
+    let heard = heard.clone();
+    ears.spawn(async move {
+        let target = PROGRAM_DIRECTORY.kind.to_owned();
+        let search = Search { target, wait: Some(MX) }.write(GROUP, &product());
+        let mut pauses = AGAIN.into_iter();
+        let mut pause = Duration::ZERO;
+        let mut next = Instant::now();
+        let (mut answers, mut notices) = ([0; MAX_DATAGRAM + 1], [0; MAX_DATAGRAM + 1]);
+        loop {
+            let one = tokio::select! {
+                received = own.recv_from(&mut answers) => read(received, &answers, &link),
+                received = receive(group.as_ref(), &mut notices) => read(received, &notices, &link),
+                () = sleep_until(next) => {
+                    // A datagram may be lost anywhere; why this one was does not matter.
+                    drop(own.send_to(search.as_bytes(), GROUP).await);
+                    pause = pauses.next().unwrap_or(pause);
+                    next += pause;
+                    None
+                }
+            };
+            if let Some(one) = one
+                && heard.send(one).await.is_err()
+            {
+                return;
+            }
+        }
+    });
+    Ok(())
+}
+
+async fn receive(socket: Option<&UdpSocket>, buffer: &mut [u8]) -> io::Result<(usize, SocketAddr)> {
+    match socket {
+        Some(socket) => socket.recv_from(buffer).await,
+        None => std::future::pending().await,
+    }
+}
+
+fn read(received: io::Result<(usize, SocketAddr)>, buffer: &[u8], link: &Link) -> Option<Heard> {
+    let (length, SocketAddr::V4(from)) = received.ok()? else { return None };
+    let from = *from.ip();
+    let notice = Notice::read(&buffer[..length]).filter(|_| link.holds(from))?;
+    let udn: Udn = notice.udn.strip_prefix("uuid:")?.parse().ok()?;
+    if notice.target != PROGRAM_DIRECTORY.kind {
+        return None;
+    }
+    Some(match notice.location {
+        Some(location) => Heard::Device(Place { udn, location, from, own: link.ip }),
+        None => Heard::Gone(udn, Way::Upnp),
+    })
+}
+
+/// Fetches a device's description and the list of its programs. What does not answer in time, or speaks for others, is
+/// not there.
+pub(super) async fn fetch(place: Place) -> Option<Sighting> {
+    // A device speaks for its own machine alone, or any of them could send us anywhere.
+    let url = Url::read(&place.location).filter(|url| *url.at.ip() == place.from)?;
+    let get = async |path: &str, limit| {
+        let request = Request::builder().uri(path).header("host", url.at.to_string()).header("connection", "close");
+        let request = request.header("user-agent", product()).body(Full::<Bytes>::default()).ok()?;
+        let (status, body) = exchange(place.own, url.at, request, limit, FETCH).await?;
+        status.is_success().then_some(body)
+    };
+    let description = get(&url.path, MAX_DESCRIPTION).await?;
+    let (mut sighting, path) = Sighting::of_description(&description, place.udn, place.from)?;
+    sighting.programs = get(&path, MAX_LIST).await.and_then(|list| Sighting::programs(&list));
+    Some(sighting)
+}
+
+/// A browse that goes on until it is ended.
+pub(super) struct Browsing(ServiceDaemon);
+
+impl Browsing {
+    pub(super) fn end(self) {
+        // Its thread ends by itself; nothing waits for it.
+        drop(self.0.shutdown());
+    }
+}
+
+/// Browses for instances by multicast DNS.
+pub(super) fn by_mdns(ears: &mut JoinSet<()>, interfaces: &[String], heard: Sender<Heard>) -> Result<Browsing> {
+    let daemon = daemon(interfaces)?;
+    let failed = |why| Error::new(Code::Io, format!("browsing by multicast DNS: {why}"));
+    let events = daemon.browse(SERVICE_TYPE).map_err(failed)?;
+    ears.spawn(async move {
+        // An instance that goes says its name alone.
+        let mut names: Vec<(String, Udn)> = Vec::new();
+        while let Ok(event) = events.recv_async().await {
+            let one = match event {
+                ServiceEvent::ServiceResolved(found) => {
+                    let addresses: Vec<IpAddr> = found.addresses.iter().map(mdns_sd::ScopedIp::to_ip_addr).collect();
+                    let txt = |name: &str| found.get_property_val_str(name);
+                    Sighting::of_service(txt, &addresses, found.port).map(|sighting| {
+                        names.retain(|(name, _)| *name != found.fullname);
+                        names.push((found.fullname.clone(), sighting.udn()));
+                        Heard::Service(sighting)
+                    })
+                }
+                ServiceEvent::ServiceRemoved(_, fullname) => {
+                    let at = names.iter().position(|(name, _)| *name == fullname);
+                    at.map(|at| Heard::Gone(names.swap_remove(at).1, Way::Mdns))
+                }
+                _ => None,
+            };
+            if let Some(one) = one
+                && heard.send(one).await.is_err()
+            {
+                return;
+            }
+        }
+    });
+    Ok(Browsing(daemon))
+}
