@@ -1,13 +1,19 @@
 //! `deployctl init`
 
+use std::path::{Path, PathBuf};
+
 use serde::Serialize;
 
 use super::shell::Shell;
 use crate::message::rotate::GRACE;
-use crate::model::{Address, Host, Key, Name, Result, Span};
+use crate::model::{Address, Code, Error, Host, Key, Name, Result, Span};
 use crate::node::{self, NodeIdentity};
+use crate::store::file;
 use crate::store::identity::{PrivatePem, StoredIdentity};
 use crate::store::state::StateDir;
+
+/// The longest certificate with those above it, in bytes.
+const MAX_CERTIFICATE: u64 = 64 << 10;
 
 /// Make this node's identity and print its address
 ///
@@ -17,6 +23,8 @@ use crate::store::state::StateDir;
 #[command(after_long_help = "Examples:
   deployctl init --name anna --address 192.0.2.7:4800
   deployctl init --name laptop        a node that listens nowhere and asks its providers
+  deployctl init --csr > node.csr     and with what the authority made of it:
+  deployctl init --certificate node.pem
   deployctl init --rotate             a new key; not while sessions go on or `serve` runs
 
 A rotation cannot be undone. It is no help against somebody who has your key: for that, make a new node, and have your
@@ -28,6 +36,12 @@ pub(super) struct Args {
     /// Where others reach it; without, it listens nowhere
     #[arg(long, value_name = "HOST:PORT")]
     address: Option<Host>,
+    /// Print a request (PKCS#10) for a certificate of this node's key, for an authority to sign
+    #[arg(long, conflicts_with_all = ["rotate", "certificate"])]
+    csr: bool,
+    /// Show this certificate to others: one of this node's key, with those between it and its authority
+    #[arg(long, value_name = "FILE", conflicts_with = "rotate")]
+    certificate: Option<PathBuf>,
     /// Take a new key, which the present one signs over; contacts follow by themselves
     #[arg(long)]
     rotate: bool,
@@ -44,6 +58,11 @@ struct Made {
     state: String,
 }
 
+#[derive(Serialize)]
+struct Request {
+    csr: String,
+}
+
 pub(super) fn run(args: &Args, shell: &Shell) -> Result<()> {
     let state = StateDir::open(shell.state_path(), true)?;
     let before = StoredIdentity::find(&state)?;
@@ -58,12 +77,19 @@ pub(super) fn run(args: &Args, shell: &Shell) -> Result<()> {
     let settings = stored.settings.clone();
     stored.settings.name = args.name.clone().or(stored.settings.name);
     stored.settings.host = args.address.clone().or(stored.settings.host);
-    if is_new || stored.settings != settings {
+    if let Some(path) = &args.certificate {
+        stored.cert_pem = certificate(path, &stored)?;
+    }
+    if is_new || stored.settings != settings || args.certificate.is_some() {
         stored.save(&state)?;
     }
     if args.rotate {
         rotate(args.grace.unwrap_or(GRACE), shell)?;
         stored = StoredIdentity::load(&state)?;
+    }
+    if args.csr {
+        let csr = node::signing_request(stored.key_pem.reveal(), stored.settings.name.as_deref())?;
+        return shell.ui.data(&Request { csr: csr.clone() }, || csr.trim_end().to_owned());
     }
     let key = NodeIdentity::from_pem(stored.key_pem.reveal(), &stored.cert_pem)?.key();
     let address = Address { key, host: stored.settings.host.clone() };
@@ -75,6 +101,17 @@ pub(super) fn run(args: &Args, shell: &Shell) -> Result<()> {
     }
     let made = Made { name: stored.settings.name.clone(), key, address: address.clone(), state: path };
     shell.ui.data(&made, || address.to_string())
+}
+
+/// The certificate in a file, which must be of this node's key.
+fn certificate(path: &Path, stored: &StoredIdentity) -> Result<String> {
+    let refuse = |why: &str| {
+        Error::new(Code::BadInput, format!("{} is no certificate for this node: {why}", path.display()))
+            .hint("`deployctl init --csr` prints what an authority needs to make one")
+    };
+    let text = String::from_utf8(file::read_limited(path, MAX_CERTIFICATE)?).map_err(|_| refuse("it is not PEM"))?;
+    NodeIdentity::from_pem(stored.key_pem.reveal(), &text).map_err(|why| refuse(&why.message))?;
+    Ok(text)
 }
 
 /// Takes a new key and tells the contacts that can be reached.

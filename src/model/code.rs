@@ -70,6 +70,8 @@ codes! {
     // 4: authentication or verification failed
     BadSignature = "bad-signature", 4, 400;
     WrongKey = "wrong-key", 4, 403;
+    /// A certificate that no configured authority vouches for, now and for this.
+    BadCertificate = "bad-certificate", 4, 403;
     WrongRecipient = "wrong-recipient", 4, 400;
     WrongSession = "wrong-session", 4, 400;
     Replay = "replay", 4, 409;

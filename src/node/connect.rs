@@ -88,12 +88,23 @@ fn no_handshake(to: &Address, why: &io::Error) -> Error {
             "somebody else answers there, or the node has a new identity: ask its owner for the address, and trust it only then",
         );
     }
+    if let Some(certificate) = tls::about_certificate(why) {
+        return bad_certificate(to, &certificate);
+    }
     Error::new(Code::Unreachable, format!("the TLS handshake with {} failed: {why}", problem::named(to)))
         .hint("something else than a deployctl node may be listening there")
 }
 
+fn bad_certificate(to: &Address, why: &str) -> Error {
+    Error::new(Code::BadCertificate, format!("the TLS handshake with {} failed: {why}", problem::named(to)))
+        .hint("`[tls] ca` in config.toml says whose certificates are taken; `deployctl init --csr` asks for one")
+}
+
 /// A connection that broke in mid-request, or an answer that is no HTTP.
 pub(super) fn broken(to: &Address, why: &hyper::Error) -> Error {
+    if let Some(certificate) = tls::about_certificate(why) {
+        return bad_certificate(to, &certificate);
+    }
     let cause = StdError::source(why).map_or_else(String::new, |cause| format!(" ({cause})"));
     Error::new(Code::Unreachable, format!("the connection to {} broke: {why}{cause}", problem::named(to)))
         .hint("the node may be stopping or out of room; try again in a moment")

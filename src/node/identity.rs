@@ -2,15 +2,17 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use rcgen::{CertificateParams, DistinguishedName, DnType, KeyPair, PKCS_ED25519};
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, UnixTime};
 use rustls::sign::CertifiedKey;
 
+use super::authorities::{Authorities, Side};
 use super::tls;
 use crate::message::SigningKey;
-use crate::model::{Code, Error, Key, Result};
+use crate::model::{Code, Error, Key, Result, Time};
 use crate::system::System;
 
 /// The PKCS#8 version 1 wrapping of an Ed25519 seed (RFC 8410 §7). Version 2, which aws-lc-rs writes, carries the
@@ -26,10 +28,12 @@ const COMMON_NAME: &str = "deployctl node";
 pub struct NodeIdentity {
     signing: Arc<SigningKey>,
     certified: Arc<CertifiedKey>,
+    /// To which the others' certificates must chain; none: no matter to which.
+    authorities: Option<Arc<Authorities>>,
 }
 
 impl NodeIdentity {
-    /// From the texts of `node.key` (PKCS#8 PEM) and `node.crt` (X.509 PEM).
+    /// From the texts of `node.key` (PKCS#8 PEM) and `node.crt` (X.509 PEM, with the authorities in between, if any).
     ///
     /// # Errors
     /// `damaged` where one does not read, or the certificate is of another key.
@@ -39,18 +43,35 @@ impl NodeIdentity {
         };
         let private = PrivatePkcs8KeyDer::from_pem_slice(key_pem.as_bytes())
             .map_err(|_| damaged("the private key is not PKCS#8 in PEM"))?;
-        let certificate = CertificateDer::from_pem_slice(certificate_pem.as_bytes())
-            .map_err(|_| damaged("the certificate is not X.509 in PEM"))?;
+        let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(certificate_pem.as_bytes()).collect();
+        let chain = chain.map_err(|_| damaged("the certificate is not X.509 in PEM"))?;
+        let certificate = chain.first().ok_or_else(|| damaged("the certificate is not X.509 in PEM"))?;
         let signing = SigningKey::from_pkcs8(private.secret_pkcs8_der())?;
-        if public_key_of_certificate(&certificate).ok() != Some(signing.key()) {
+        if public_key_of_certificate(certificate).ok() != Some(signing.key()) {
             return Err(damaged("the certificate is not one of the private key"));
         }
         let signer = tls::provider()
             .key_provider
             .load_private_key(PrivateKeyDer::Pkcs8(private))
             .map_err(|_| damaged("the private key does not fit TLS"))?;
-        let certified = CertifiedKey::new(vec![certificate.into_owned()], signer);
-        Ok(Self { signing: Arc::new(signing), certified: Arc::new(certified) })
+        let certified = CertifiedKey::new(chain, signer);
+        Ok(Self { signing: Arc::new(signing), certified: Arc::new(certified), authorities: None })
+    }
+    /// Takes only those whose certificates chain to one of these.
+    #[must_use]
+    pub fn with_authorities(self, authorities: Authorities) -> Self {
+        Self { authorities: Some(Arc::new(authorities)), ..self }
+    }
+    pub(super) fn authorities(&self) -> Option<Arc<Authorities>> {
+        self.authorities.clone()
+    }
+    /// Why others with the same authorities would refuse this node, if so.
+    pub fn objection(&self, now: Time) -> Option<String> {
+        let (certificate, intermediates) = self.certified.cert.split_first()?;
+        let now = UnixTime::since_unix_epoch(Duration::from_millis(u64::try_from(now.unix_ms()).unwrap_or(0)));
+        let authorities = self.authorities.as_ref()?;
+        let check = |side| authorities.check(certificate, intermediates, side, now);
+        check(Side::Server).and(check(Side::Client)).err().map(|why| why.to_string())
     }
     /// The public key: who this node is to the others.
     pub fn key(&self) -> Key {
@@ -91,6 +112,20 @@ pub fn generate(system: &System) -> Result<(String, String)> {
     params.distinguished_name.push(DnType::CommonName, COMMON_NAME);
     let certificate = params.self_signed(&pair).map_err(internal)?;
     Ok((pair.serialize_pem(), certificate.pem()))
+}
+
+/// A request (PKCS#10, PEM) for a certificate of this key, for an authority to sign.
+///
+/// # Errors
+/// `damaged` where the key does not read, `internal`.
+pub fn signing_request(key_pem: &str, name: Option<&str>) -> Result<String> {
+    let pair = KeyPair::from_pkcs8_pem_and_sign_algo(key_pem, &PKCS_ED25519)
+        .map_err(|why| Error::new(Code::Damaged, format!("the private key does not read: {why}")))?;
+    let mut params = CertificateParams::default();
+    params.distinguished_name = DistinguishedName::new();
+    params.distinguished_name.push(DnType::CommonName, name.unwrap_or(COMMON_NAME));
+    let request = params.serialize_request(&pair).and_then(|request| request.pem());
+    request.map_err(|why| Error::new(Code::Internal, format!("making a certificate request: {why}")))
 }
 
 /// The Ed25519 key that a certificate (DER) carries. Neither its names, its dates nor its signature are judged.

@@ -3,6 +3,7 @@
 //! `Server` takes requests and hands them upwards to a [`Handler`]; `Client` sends them; `download` fetches packages
 //! piece by piece. What a key may do is not decided here: the handler is told which key asks.
 
+mod authorities;
 mod body;
 mod client;
 mod connect;
@@ -23,10 +24,11 @@ mod tls;
 mod watched;
 mod wire;
 
+pub use authorities::Authorities;
 pub use client::{Client, PostAnswer};
 pub use download::{PieceRef, download};
 pub use gate::place_of;
 pub use handler::{Answer, Answering, Caller, Handler, Part, Stored};
-pub use identity::{NodeIdentity, generate, public_key_of_certificate};
+pub use identity::{NodeIdentity, generate, public_key_of_certificate, signing_request};
 pub use server::Server;
 pub use wire::{InboxBatch, Posted};

@@ -1,5 +1,6 @@
-//! TLS 1.3 in which the key is the identity: no names, no dates, no authorities are judged, as in SSH. What is always
-//! checked is the handshake's signature, that is, that the other side holds the private key of its certificate.
+//! TLS 1.3 in which the key is the identity: no names and no dates are judged, as in SSH, unless the node has authorities
+//! to which certificates must chain as well. What is always checked is the handshake's signature, that is, that the other
+//! side holds the private key of its certificate.
 
 use std::fmt;
 use std::sync::{Arc, LazyLock};
@@ -12,10 +13,11 @@ use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::version::TLS13;
 use rustls::{
-    CertificateError, ClientConfig, DigitallySignedStruct, DistinguishedName, Error as TlsError, OtherError,
-    PeerIncompatible, ServerConfig, SignatureScheme,
+    AlertDescription, CertificateError, ClientConfig, DigitallySignedStruct, DistinguishedName, Error as TlsError,
+    OtherError, PeerIncompatible, ServerConfig, SignatureScheme,
 };
 
+use super::authorities::{Authorities, Side};
 use super::identity::{NodeIdentity, public_key_of_certificate};
 use crate::model::{Code, Error, Key, Result};
 
@@ -43,7 +45,7 @@ pub(super) fn server_config(identity: &NodeIdentity) -> Result<Arc<ServerConfig>
     let mut config = ServerConfig::builder_with_provider(Arc::clone(provider()))
         .with_protocol_versions(&[&TLS13])
         .map_err(|why| internal(&why))?
-        .with_client_cert_verifier(Arc::new(AnyKey))
+        .with_client_cert_verifier(Arc::new(AnyKey(identity.authorities())))
         .with_cert_resolver(Arc::new(single(&identity.certified())));
     config.alpn_protocols = vec![ALPN.to_vec()];
     config.session_storage = Arc::new(NoServerSessionStorage {});
@@ -58,7 +60,7 @@ pub(super) fn client_config(identity: &NodeIdentity, expected: Option<Key>) -> R
         .with_protocol_versions(&[&TLS13])
         .map_err(|why| internal(&why))?
         .dangerous()
-        .with_custom_certificate_verifier(Arc::new(ThisKey(expected)))
+        .with_custom_certificate_verifier(Arc::new(ThisKey { expected, authorities: identity.authorities() }))
         .with_client_cert_resolver(Arc::new(single(&identity.certified())));
     config.alpn_protocols = vec![ALPN.to_vec()];
     config.resumption = rustls::client::Resumption::disabled();
@@ -97,27 +99,53 @@ pub(super) fn other_key(why: &std::io::Error) -> Option<&OtherKey> {
     }
 }
 
+/// Why a handshake failed for a certificate: the other side's, or as that one said, ours.
+pub(super) fn about_certificate(why: &(dyn std::error::Error + 'static)) -> Option<String> {
+    let mut next = Some(why);
+    while let Some(error) = next {
+        let inner = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
+        let tls = error.downcast_ref::<TlsError>().or_else(|| inner.and_then(|inner| inner.downcast_ref::<TlsError>()));
+        match tls {
+            Some(TlsError::InvalidCertificate(why)) => return Some(format!("its certificate was refused: {why}")),
+            Some(TlsError::AlertReceived(
+                alert @ (AlertDescription::UnknownCA
+                | AlertDescription::CertificateExpired
+                | AlertDescription::CertificateUnknown
+                | AlertDescription::UnsupportedCertificate
+                | AlertDescription::BadCertificate
+                | AlertDescription::DecryptError),
+            )) => return Some(format!("it refused this node's certificate: {alert:?}")),
+            _ => next = error.source(),
+        }
+    }
+    None
+}
+
 /// Takes a server with this key only, or with any where none is expected.
 #[derive(Debug)]
-struct ThisKey(Option<Key>);
+struct ThisKey {
+    expected: Option<Key>,
+    authorities: Option<Arc<Authorities>>,
+}
 
 impl ServerCertVerifier for ThisKey {
     fn verify_server_cert(
         &self,
         end_entity: &CertificateDer<'_>,
-        _intermediates: &[CertificateDer<'_>],
+        intermediates: &[CertificateDer<'_>],
         _server_name: &ServerName<'_>,
         _ocsp_response: &[u8],
-        _now: UnixTime,
+        now: UnixTime,
     ) -> Result<ServerCertVerified, TlsError> {
         let seen = ed25519_key(end_entity)?;
-        match self.0 {
-            Some(expected) if seen != expected => {
-                let other = OtherError(Arc::new(OtherKey { expected, seen }));
-                Err(TlsError::InvalidCertificate(CertificateError::Other(other)))
-            }
-            _ => Ok(ServerCertVerified::assertion()),
+        if let Some(expected) = self.expected.filter(|expected| *expected != seen) {
+            let other = OtherError(Arc::new(OtherKey { expected, seen }));
+            return Err(TlsError::InvalidCertificate(CertificateError::Other(other)));
         }
+        if let Some(authorities) = &self.authorities {
+            authorities.check(end_entity, intermediates, Side::Server, now)?;
+        }
+        Ok(ServerCertVerified::assertion())
     }
     fn verify_tls12_signature(
         &self,
@@ -142,7 +170,7 @@ impl ServerCertVerifier for ThisKey {
 
 /// Takes a client with any Ed25519 key.
 #[derive(Debug)]
-struct AnyKey;
+struct AnyKey(Option<Arc<Authorities>>);
 
 impl ClientCertVerifier for AnyKey {
     fn root_hint_subjects(&self) -> &[DistinguishedName] {
@@ -151,10 +179,14 @@ impl ClientCertVerifier for AnyKey {
     fn verify_client_cert(
         &self,
         end_entity: &CertificateDer<'_>,
-        _intermediates: &[CertificateDer<'_>],
-        _now: UnixTime,
+        intermediates: &[CertificateDer<'_>],
+        now: UnixTime,
     ) -> Result<ClientCertVerified, TlsError> {
-        ed25519_key(end_entity).map(|_| ClientCertVerified::assertion())
+        ed25519_key(end_entity)?;
+        if let Some(authorities) = &self.0 {
+            authorities.check(end_entity, intermediates, Side::Client, now)?;
+        }
+        Ok(ClientCertVerified::assertion())
     }
     fn verify_tls12_signature(
         &self,

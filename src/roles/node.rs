@@ -14,11 +14,12 @@ use crate::message::rotate::Handover;
 use crate::model::event::Sink;
 use crate::model::{Address, Event, Key, Name, Party, Result, SessionId, Time};
 use crate::node::Client;
-use crate::node::NodeIdentity;
+use crate::node::{Authorities, NodeIdentity};
 use crate::session::record::Replayed;
 use crate::store::audit::Audit;
 use crate::store::config::Config;
 use crate::store::contacts::Contacts;
+use crate::store::file;
 use crate::store::identity::{self, Settings, StoredIdentity};
 use crate::store::log::Head;
 use crate::store::state::StateDir;
@@ -27,6 +28,9 @@ use crate::system::System;
 /// Messages that are worked on at once. Each holds a thread while it waits for its session and for the disk; more would
 /// only wait there.
 const AT_ONCE: usize = 8;
+
+/// The longest file of certificate authorities, in bytes: a system's whole bundle has a quarter of it.
+const MAX_AUTHORITIES: u64 = 1 << 20;
 
 /// Told when a session has changed, so that what waits for it goes on.
 pub type Poke = Arc<dyn Fn(SessionId, Party) + Send + Sync>;
@@ -91,9 +95,18 @@ impl Node {
     /// `no-identity`, `key-exposed`, `damaged`, `bad-input` for its settings.
     pub fn open(state: StateDir, setting: Setting) -> Result<Self> {
         let stored = StoredIdentity::load(&state)?;
-        let identity = Arc::new(NodeIdentity::from_pem(stored.key_pem.reveal(), &stored.cert_pem)?);
+        let identity = NodeIdentity::from_pem(stored.key_pem.reveal(), &stored.cert_pem)?;
         let rotations = identity::rotations(&state)?;
         let config = Config::load(&state.config())?;
+        let identity = Arc::new(match &config.tls.ca {
+            Some(ca) => {
+                let path = state.root().join(ca);
+                let authorities = Authorities::from_pem(&file::read_limited(&path, MAX_AUTHORITIES)?)
+                    .map_err(|error| error.while_doing(format!("reading {}", path.display())))?;
+                identity.with_authorities(authorities)
+            }
+            None => identity,
+        });
         let services =
             config.serve.services.as_ref().map_or_else(|| state.services(), |folder| state.root().join(folder));
         Ok(Self {

@@ -112,6 +112,9 @@ impl Service {
         document::write_json_unsynced(&node.state.run().join("serve.json"), &running, file::PRIVATE)?;
         let socket = listen_for_pokes(&node.state)?;
         blocking(|| node.recover())?;
+        if let Some(why) = node.identity.objection(node.system.now()) {
+            node.notice(format!("nodes with the same authority will refuse this node's certificate: {why}"));
+        }
         let how = advertise.or(&node.config.serve);
         let node = Arc::new(node);
         let neighbourhood = Neighbourhood::begin(&node, local.map(|local| local.port()), &how).await?;

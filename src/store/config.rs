@@ -122,7 +122,8 @@ impl Default for Keep {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Tls {
-    /// A PEM file with authorities whose certificates are accepted too; none.
+    /// A PEM file with authorities to one of which the others' certificates must chain; none. A relative one is below the
+    /// state directory.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ca: Option<PathBuf>,
 }

@@ -73,7 +73,12 @@ impl StoredIdentity {
                 let message = format!("there is another identity in {} already", state.identity().display());
                 Err(Error::new(Code::WrongState, message).hint("use it, or name another directory with --state"))
             }
-            Some(_) => document::write_toml(&files.settings, &self.settings, file::PRIVATE),
+            Some(_) => {
+                if file::read_optional(&files.cert, MAX_PEM)?.as_deref() != Some(self.cert_pem.as_bytes()) {
+                    file::write_atomic(&files.cert, self.cert_pem.as_bytes(), file::PLAIN)?;
+                }
+                document::write_toml(&files.settings, &self.settings, file::PRIVATE)
+            }
             None => {
                 file::write_atomic(&files.cert, self.cert_pem.as_bytes(), file::PLAIN)?;
                 document::write_toml(&files.settings, &self.settings, file::PRIVATE)?;
