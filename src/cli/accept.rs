@@ -12,7 +12,6 @@ use crate::model::{Code, Error, MessageId, Party, Result, SessionId, Time};
 use crate::roles::Node;
 use crate::roles::invitations::Acquaintance;
 use crate::roles::poll::Cursor;
-use crate::session::input::DecidedBy;
 use crate::session::{Machine, Peer, Summary};
 use crate::ui::escape::escape_line;
 use crate::ui::table::table;
@@ -216,7 +215,7 @@ async fn answer(
     reason: Option<String>,
     shell: &Shell,
 ) -> Result<()> {
-    let replayed = node.answer(session, verdict, reason, DecidedBy::Person)?;
+    let replayed = node.answer(session, verdict, reason, None)?;
     let Machine::Peer(peer) = &replayed.machine else {
         return Err(Error::new(Code::Internal, "a peer's log makes another machine"));
     };

@@ -142,7 +142,7 @@ impl Node {
                 let Machine::Provider(provider) = machine else { return Ok(Done::Nothing) };
                 self.build(session, provider, &role, &platform)?
             }
-            Work::Install if self.config.policy.install == Consent::Ask && !by_hand.install => {
+            Work::Install if !by_hand.install && self.consents(session, party)?.install == Consent::Ask => {
                 return Ok(Done::Nothing);
             }
             Work::Install => self.install(&Part::of(machine)?).await?,
@@ -152,7 +152,9 @@ impl Node {
                 Some(outcome) => outcome,
                 None => return Ok(Done::Later(self.system.now() + LOOK_AGAIN)),
             },
-            Work::Remove if self.config.policy.remove == Consent::Ask && !by_hand.remove => return Ok(Done::Nothing),
+            Work::Remove if !by_hand.remove && self.consents(session, party)?.remove == Consent::Ask => {
+                return Ok(Done::Nothing);
+            }
             Work::Remove => self.uninstall(&Part::of(machine)?)?,
         };
         self.take_result(session, party, outcome).map(|()| Done::Progress)

@@ -9,7 +9,7 @@ use crate::message::{Body, Invitation, Message, Secrets, Verdict, Verified, body
 use crate::model::{Code, Error, Party, Result, SessionId};
 use crate::process::host;
 use crate::service::platform::Platform;
-use crate::session::input::DecidedBy;
+use crate::session::input::{DecidedBy, Rule};
 use crate::session::record::Replayed;
 use crate::session::{Decision, Machine, Peer, What};
 use crate::store::contacts::Contact;
@@ -128,7 +128,7 @@ impl Node {
         lacking.extend(host::unmet(&invitation.interface.requires, self.state.root(), &self.display));
         lacking
     }
-    /// Answers an invitation. What is accepted is all that may be delivered.
+    /// Answers an invitation, by a person or by a rule of policy. What is accepted is all that may be delivered.
     ///
     /// # Errors
     /// `unsuitable` where this machine lacks what the role requires; what the machine of the session refuses.
@@ -137,7 +137,7 @@ impl Node {
         session: SessionId,
         answer: Verdict,
         reason: Option<String>,
-        by: DecidedBy,
+        rule: Option<Rule>,
     ) -> Result<Arc<Replayed>> {
         if answer == Verdict::Accept {
             let (peer, _) = self.invitation(session)?;
@@ -151,21 +151,12 @@ impl Node {
                 .about(session));
             }
         }
-        let decision = Decision::Answer { answer, reason, platform: Platform::here(), address: self.address(), by };
-        self.step(session, Party::Peer, What::Decided(decision))
-    }
-    /// Answers by policy where it may: both parties known, one of them with `auto-accept`. A machine that does not suit
-    /// declines, so that nobody waits for it.
-    pub(super) fn answer_by_policy(&self, session: SessionId) -> Result<bool> {
-        let (peer, acquaintance) = self.invitation(session)?;
-        if !peer.is_open() || !acquaintance.auto_accept() || self.system.now() > peer.invitation.answer_by {
-            return Ok(false);
-        }
-        let lacking = self.unsuited(&peer.invitation);
-        let (answer, reason) = match lacking.is_empty() {
-            true => (Verdict::Accept, None),
-            false => (Verdict::Decline, Some(lacking.join("; "))),
+        let (platform, address) = (Platform::here(), self.address());
+        let (by, rule) = match rule {
+            Some(rule) => (DecidedBy::Policy, Some(rule)),
+            None => (DecidedBy::Person, None),
         };
-        self.answer(session, answer, reason, DecidedBy::Policy).map(|_| true)
+        let decision = Decision::Answer { answer, reason, platform, address, by, rule };
+        self.step(session, Party::Peer, What::Decided(decision))
     }
 }

@@ -23,6 +23,7 @@ pub mod node;
 pub mod order;
 pub mod outbox;
 pub mod part;
+pub mod policy;
 pub mod poll;
 pub mod proof;
 pub mod rehearsal;

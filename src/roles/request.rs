@@ -273,7 +273,7 @@ impl Node {
                     .about(session));
             }
             let is_served = serve::running(&self.state)?.is_some();
-            if !is_served || self.waits_for_word(by_hand) {
+            if !is_served || self.waits_for_word(session, party, by_hand)? {
                 if !is_served && poller.is_none() && party != Party::Provider {
                     poller = Some(tokio::spawn(keep_polling(Arc::clone(self), projection.summary.provider.clone())));
                 }
@@ -294,9 +294,9 @@ impl Node {
     }
 
     /// Whether policy has a `serve` wait for just what a person said yes to: only the process that was told so can do it.
-    fn waits_for_word(&self, by_hand: ByHand) -> bool {
-        let policy = &self.config.policy;
-        (by_hand.install && policy.install == Consent::Ask) || (by_hand.remove && policy.remove == Consent::Ask)
+    fn waits_for_word(&self, session: SessionId, party: Party, by_hand: ByHand) -> Result<bool> {
+        let wanted = self.consents(session, party)?;
+        Ok((by_hand.install && wanted.install == Consent::Ask) || (by_hand.remove && wanted.remove == Consent::Ask))
     }
 
     /// What is over is stopped, removed and reported by this very command where no `serve` does: nobody else may come by.
@@ -306,7 +306,7 @@ impl Node {
             return Ok(());
         }
         let limit = self.system.now() + CLEAR_AWAY;
-        let may_remove = by_hand.remove || self.config.policy.remove == Consent::Auto;
+        let may_remove = by_hand.remove || self.consents(session, party)?.remove == Consent::Auto;
         loop {
             let projection = self.projection(session, party)?;
             if !projection.ending || projection.removed || !may_remove || self.system.now() >= limit {

@@ -280,9 +280,10 @@ fn decided(decision: &Decision) -> (&'static str, String) {
         }
         Decision::Stop { reason } => ("stops", reason.clone()),
         Decision::Open { .. } => ("opens", "for an interface that it gave out".to_owned()),
-        Decision::Answer { answer, reason, by, .. } => {
+        Decision::Answer { answer, reason, by, rule, .. } => {
             let verb = if *answer == Verdict::Accept { "accepts" } else { "declines" };
-            let by = format!("by {}", format!("{by:?}").to_lowercase());
+            let rule = rule.as_ref().map(|rule| format!(" ({})", rule.name)).unwrap_or_default();
+            let by = format!("by {}{rule}", format!("{by:?}").to_lowercase());
             (verb, with_reason(by, reason.as_deref()))
         }
     }

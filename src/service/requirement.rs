@@ -167,6 +167,25 @@ fn parse_digits<T: FromStr>(text: &str) -> Option<T> {
     text.bytes().all(|b| b.is_ascii_digit()).then(|| text.parse().ok()).flatten()
 }
 
+/// A number of bytes, written as `10MiB`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Size(pub u64);
+
+impl FromStr for Size {
+    type Err = Error;
+    fn from_str(text: &str) -> Result<Self> {
+        parse_size(text, text).map(Self).map_err(|_| {
+            Error::new(Code::BadInput, format!("“{text}” is not a size: a whole number with KiB, MiB, GiB or TiB"))
+        })
+    }
+}
+impl fmt::Display for Size {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&size_text(self.0))
+    }
+}
+serde_as_text!(Size);
+
 fn size_text(bytes: u64) -> String {
     let unit = SIZES[..4].iter().find(|(_, size)| bytes > 0 && bytes.is_multiple_of(*size));
     // Each size was a multiple of a unit when it was read; a megabyte is a multiple of no KiB but of MB.

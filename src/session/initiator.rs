@@ -328,6 +328,7 @@ impl Initiator {
             participants: Vec::new(),
             packages: Vec::new(),
             kept: Vec::new(),
+            policy: None,
         };
         match &self.phase {
             Phase::Ended { failure, .. } => {

@@ -71,7 +71,25 @@ pub enum Decision {
         tells_tariff: bool,
     },
     /// Peer: the answer to the invitation.
-    Answer { answer: Verdict, reason: Option<String>, platform: Platform, address: Address, by: DecidedBy },
+    Answer {
+        answer: Verdict,
+        reason: Option<String>,
+        platform: Platform,
+        address: Address,
+        by: DecidedBy,
+        /// Where it was policy.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        rule: Option<Rule>,
+    },
+}
+
+/// The rule of policy that gave an answer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Rule {
+    pub name: String,
+    /// No larger package was accepted, in bytes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_size: Option<u64>,
 }
 
 /// Who gave the answer.

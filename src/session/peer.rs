@@ -1,7 +1,7 @@
 //! The peer: is invited, answers, takes part, leaves or is told that it is over (rows A9–A19).
 
 use super::context::{Context, Own};
-use super::input::{Decision, Input, Outcome, What};
+use super::input::{Decision, Input, Outcome, Rule, What};
 use super::machine::{Step, Work};
 use super::participation::{Participation, Stage};
 use super::summary::{PackageSummary, ParticipantSummary, Summary};
@@ -30,6 +30,8 @@ pub struct Peer {
     /// What the provider said last of the session, and when it said so.
     told: (Time, SessionState),
     failure: Option<Failure>,
+    /// By which the invitation was answered, if by policy.
+    rule: Option<Rule>,
     pub participation: Participation,
 }
 
@@ -66,6 +68,7 @@ impl Peer {
             platform: None,
             told: (message.head.issued, SessionState::Inviting),
             failure: None,
+            rule: None,
             participation: Participation::new(invitation.interface.clone(), provider.clone()),
             provider,
         };
@@ -158,14 +161,23 @@ impl Peer {
                 context.refuse(Code::MoreThanAccepted, format!("the role {got} was delivered, {want} was accepted"))
             );
         }
+        if let Some(Rule { name, max_size: Some(most) }) = &self.rule
+            && delivery.package.size > *most
+        {
+            let size = delivery.package.size;
+            let why = format!("a package of {size} bytes was delivered, and policy ({name}) accepted {most} at most");
+            return Err(context.refuse(Code::MoreThanAccepted, why));
+        }
         self.participation.deliver(delivery, context);
         Ok(())
     }
 
     fn decided(&mut self, decision: &Decision, context: &mut Context<'_>) -> Result<()> {
         match decision {
-            Decision::Answer { answer, reason, platform, address, .. } => {
-                self.answer(*answer, reason.as_ref(), platform, address, context)
+            Decision::Answer { answer, reason, platform, address, rule, .. } => {
+                self.answer(*answer, reason.as_ref(), platform, address, context)?;
+                self.rule.clone_from(rule);
+                Ok(())
             }
             Decision::Stop { reason } => self.leave(reason, context),
             _ => Err(context.refuse(Code::WrongState, "a peer answers or leaves; this is for another party")),
@@ -375,6 +387,7 @@ impl Peer {
                 .into_iter()
                 .collect(),
             kept: self.participation.kept.clone(),
+            policy: self.rule.as_ref().map(|rule| rule.name.clone()),
         }
     }
 }

@@ -269,6 +269,7 @@ impl Provider {
                 .map(|built| PackageSummary::new(built.package, &built.role, &built.platform))
                 .collect(),
             kept: Vec::new(),
+            policy: None,
         }
     }
 }

@@ -8,7 +8,8 @@ use serde::{Deserialize, Serialize};
 use super::document::toml_reason;
 use super::file;
 use crate::model::suggest::nearest;
-use crate::model::{Code, Error, Result, Span, Way};
+use crate::model::{Code, Error, Name, Result, RoleName, ServiceName, Span, Way};
+use crate::service::requirement::Size;
 
 /// The longest configuration, in bytes.
 const MAX_CONFIG: u64 = 1 << 20;
@@ -42,6 +43,9 @@ pub struct Policy {
     pub remove: Consent,
     /// Whether a program is run where the kernel cannot hold it to its permissions. `best-effort`.
     pub confinement: Confinement,
+    /// `[[policy.accept]]`: the first rule that fits an invitation decides; without one, the contacts' rights do.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub accept: Vec<AcceptRule>,
 }
 
 /// What is done where the kernel cannot hold a program to its permissions.
@@ -53,6 +57,70 @@ pub enum Confinement {
     BestEffort,
     /// It is not started.
     Require,
+}
+
+/// What is done about an invitation for which every condition holds. A condition that is left out always holds.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+pub struct AcceptRule {
+    /// What logs and the status call it; else its number, from 1.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub name: Option<Name>,
+    /// A contact's name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub provider: Option<Name>,
+    /// A contact's name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub initiator: Option<Name>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub service: Option<ServiceName>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub role: Option<RoleName>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub network: Option<NetworkWanted>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub write: Option<WriteWanted>,
+    /// Consent is for packages up to this size only: invitations do not tell it, and a larger one is refused.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_size: Option<Size>,
+    /// `auto`.
+    pub answer: RuleAnswer,
+    /// Instead of `policy.install`, for these sessions.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub install: Option<Consent>,
+    /// Instead of `policy.remove`, for these sessions.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub remove: Option<Consent>,
+}
+
+/// What a rule does.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum RuleAnswer {
+    /// Accept, if provider and Initiator are both known for their parts.
+    #[default]
+    Auto,
+    /// Leave it to a person.
+    Ask,
+    Decline,
+}
+
+/// How much of the network a role may want at most.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum NetworkWanted {
+    None,
+    /// Ports and hosts that it lists, not `any`.
+    Listed,
+}
+
+/// Where a role may want to write at most.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum WriteWanted {
+    None,
+    /// Its own data folder.
+    Data,
 }
 
 /// Whether the node goes ahead or waits for a person's command.

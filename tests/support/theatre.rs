@@ -138,6 +138,7 @@ impl Theatre {
             platform: "linux-x86_64".parse().unwrap(),
             address,
             by: DecidedBy::Person,
+            rule: None,
         };
         self.decide(node, decision)
     }

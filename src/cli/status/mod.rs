@@ -187,6 +187,9 @@ pub(super) fn describe(summary: &Summary, now: Time) -> String {
     if let Some(reason) = &summary.reason {
         lines.push(format!("reason    {}", escape_line(reason)));
     }
+    if let Some(rule) = &summary.policy {
+        lines.push(format!("answered  by policy: {}", escape_line(rule)));
+    }
     if let Some(ends_at) = summary.ends_at.filter(|_| summary.state < SessionState::Terminating) {
         lines.push(format!("ends      {} ({ends_at})", relative(ends_at, now)));
     }
