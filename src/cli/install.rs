@@ -1,6 +1,6 @@
 //! `deployctl install`
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::shell::Shell;
 use super::{start, status};
@@ -8,24 +8,31 @@ use crate::model::{Code, Error, ParticipantState, Party, Result};
 use crate::roles::drive::ByHand;
 use crate::roles::part::Wishes;
 use crate::roles::sitting::Projection;
+use crate::service::consent::terms_text;
 use crate::session::Summary;
 
 /// Fetch, verify and install what was delivered
 ///
 /// Fetches what was delivered for this node, checks that it is what was accepted, and installs it: complete or not at all.
 /// Where nothing is delivered yet, waits for it and asks the provider meanwhile.
+/// With --manifest, installs a package from its file, offline: its manifest must be signed by a contact with `provide`.
 #[derive(clap::Args)]
 #[command(after_long_help = "Examples:
   deployctl install 7k3q
   deployctl install 7k3q --start
   deployctl install 7k3q --root ~/services
+  deployctl install chat.tar.gz --manifest chat.manifest.json
 
 To undo: deployctl remove SESSION")]
 pub(super) struct Args {
-    /// A session, by any unambiguous beginning of its id
-    session: String,
+    /// A session, by any unambiguous beginning of its id; or the file of a package
+    #[arg(value_name = "SESSION|PACKAGE-FILE")]
+    what: String,
+    /// The signed manifest of a package that is installed from its file
+    #[arg(long, value_name = "FILE")]
+    manifest: Option<PathBuf>,
     /// Wait until the service has started and is ready here
-    #[arg(long)]
+    #[arg(long, conflicts_with = "manifest")]
     start: bool,
     /// Install below this folder instead of the state directory
     #[arg(long, value_name = "DIR")]
@@ -33,23 +40,48 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(args: &Args, shell: &Shell) -> Result<()> {
+    let root = args.root.as_ref().map(std::path::absolute).transpose();
+    let root = root.map_err(|why| Error::new(Code::Usage, format!("--root: {why}")))?;
+    if let Some(manifest) = &args.manifest {
+        return from_file(Path::new(&args.what), manifest, root.as_deref(), shell);
+    }
     let node = shell.node()?;
-    let part = node.part_as(&args.session, &[Party::Initiator, Party::Peer])?;
+    let part = node.part_as(&args.what, &[Party::Initiator, Party::Peer])?;
     let (session, party) = (part.summary.session, part.summary.party);
     if let Some(summary) = installed(&part) {
         let summary = summary?;
         shell.ui.note("it is installed already");
         return finish(args, summary, &node, shell);
     }
-    if let Some(root) = &args.root {
-        let root = std::path::absolute(root).map_err(|why| Error::new(Code::Usage, format!("--root: {why}")))?;
+    if root.is_some() {
         let wishes = node.wishes(session, party)?;
-        node.wish(session, party, &Wishes { root: Some(root), ..wishes })?;
+        node.wish(session, party, &Wishes { root, ..wishes })?;
     }
     // What could not be installed is cleared away by this very command: nobody else may come by.
     let by_hand = ByHand { install: true, remove: true, attended: true, ..ByHand::default() };
     let summary = shell.run(node.wait_for(session, party, by_hand, shell.timeout, installed))?;
     finish(args, summary, &node, shell)
+}
+
+/// Shows what a yes means, asks for it, and installs.
+fn from_file(package: &Path, manifest: &Path, root: Option<&Path>, shell: &Shell) -> Result<()> {
+    let node = shell.node()?;
+    let offered = node.open_offer(manifest)?;
+    let what = &offered.manifest;
+    shell.ui.note(&format!("{} {}, role {}, signed by {}", what.name, what.version, what.role, offered.from));
+    for sentence in terms_text(&what.terms) {
+        shell.ui.note(&format!("  {sentence}"));
+    }
+    if !shell.ui.confirm("Install this?", "--yes")? {
+        return Err(Error::new(Code::PromptNeeded, "not installed: the answer was no"));
+    }
+    let placed = node.install_offer(package, &offered, root)?;
+    placed.recovered.iter().for_each(|did| shell.ui.note(did));
+    shell.ui.data(&placed, || {
+        let how = if placed.already { "is installed already" } else { "installed" };
+        let (program, version, folder) = (&placed.program, &placed.version, placed.folder.display());
+        format!("{program} {version} {how}: generation {} in {folder}", placed.generation)
+    })
 }
 
 fn finish(args: &Args, summary: Summary, node: &std::sync::Arc<crate::roles::Node>, shell: &Shell) -> Result<()> {

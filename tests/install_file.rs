@@ -1,0 +1,140 @@
+//! `install PACKAGE-FILE --manifest FILE`: offline, and only what a trusted key signed.
+
+#![expect(clippy::disallowed_methods, reason = "writes services and looks at what was installed, as people do")]
+
+#[path = "support/sandbox.rs"]
+mod sandbox;
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use deployctl::message::SigningKey;
+use deployctl::package::VerifiedManifest;
+use sandbox::Sandbox;
+use serde_json::Value;
+
+/// A package with its manifest, and the key that signed it.
+struct Built {
+    package: String,
+    manifest: String,
+    signer: String,
+}
+
+/// Builds a version of a service whose one file says `text`.
+fn built(sandbox: &Sandbox, version: &str, text: &str) -> Built {
+    let service = sandbox.path().join(format!("service-{version}-{text}"));
+    fs::create_dir_all(service.join("tree/bin")).expect("a folder");
+    fs::write(service.join("tree/bin/run"), text).expect("a file");
+    let role = |name: &str, side: &str| {
+        format!(
+            "[roles.{name}]\nfor = \"{side}\"\nmin = 1\nmax = 1\nplatforms = [\"any\"]\n[roles.{name}.build]\ncopy = \"tree/\"\n"
+        )
+    };
+    let head = format!(
+        "name = \"tool\"\nversion = \"{version}\"\nsummary = \"A tool\"\ncategory = \"tools\"\nlicense = \"MIT\"\n"
+    );
+    fs::write(service.join("service.toml"), head + &role("a", "initiator") + &role("b", "peer")).expect("a service");
+    let output = sandbox.path().join(format!("built-{version}-{text}"));
+    let [service, output] = [&service, &output].map(|path| path.to_str().expect("a plain path"));
+    let told = sandbox.run("n", &["build", "--service", service, "--role", "b", "--output", output]).ok();
+    let text = |value: &Value| value.as_str().expect("a text").to_owned();
+    Built {
+        package: text(&told["package"]["file"]),
+        manifest: text(&told["manifest"]["file"]),
+        signer: text(&told["signer"]),
+    }
+}
+
+fn install(sandbox: &Sandbox, built: &Built, more: &[&str]) -> sandbox::Output {
+    sandbox.run("n", &[&["install", &built.package, "--manifest", &built.manifest], more].concat())
+}
+
+#[test]
+fn a_package_is_installed_from_its_file_if_a_trusted_key_signed_it() {
+    let sandbox = Sandbox::new();
+    sandbox.init_nowhere("n");
+    let first = built(&sandbox, "1.0.0", "one");
+    let address = format!("deploy://{}", first.signer);
+    let installs = sandbox.state("n").join("installs");
+    install(&sandbox, &first, &["--yes"]).fails(4, "wrong-key").hints(&["trust add NAME", "--may provide"]);
+    sandbox.trust("n", "maker", &address, "request");
+    install(&sandbox, &first, &["--yes"]).fails(3, "not-permitted").says(&["maker"]);
+    sandbox.run("n", &["trust", "remove", "maker"]).ok();
+    sandbox.trust("n", "maker", &address, "provide");
+    install(&sandbox, &first, &[]).fails(2, "prompt-needed");
+    assert!(!installs.exists(), "nothing was installed");
+    let told = install(&sandbox, &first, &["--yes"]).ok();
+    assert_eq!((&told["generation"], &told["already"]), (&Value::from(1), &Value::from(false)));
+    let folder = PathBuf::from(told["folder"].as_str().expect("a folder"));
+    assert_eq!(folder, installs.join("programs").join(&first.signer).join("tool/generations/1"));
+    assert_eq!(fs::read_to_string(folder.join("bin/run")).expect("it is installed"), "one");
+    assert_eq!(fs::metadata(folder.join("bin/run")).expect("it is there").permissions().mode() & 0o777, 0o444);
+    assert_eq!(install(&sandbox, &first, &["--yes"]).ok()["already"], true);
+    let elsewhere = sandbox.path().join("elsewhere");
+    let told = install(&sandbox, &first, &["--yes", "--root", elsewhere.to_str().expect("a plain path")]).ok();
+    assert_eq!(told["folder"], elsewhere.join("tool/generations/1").to_str().expect("a plain path"));
+}
+
+#[test]
+fn what_was_changed_or_is_another_machines_or_not_there_leaves_nothing() {
+    let sandbox = Sandbox::new();
+    sandbox.init_nowhere("n");
+    let good = built(&sandbox, "1.0.0", "one");
+    let other = built(&sandbox, "1.0.0", "other");
+    for (name, built) in [("maker", &good), ("other", &other)] {
+        sandbox.trust("n", name, &format!("deploy://{}", built.signer), "provide");
+    }
+    let changed = |path: &str, at: usize| {
+        let mut bytes = fs::read(path).expect("a file");
+        let at = at.min(bytes.len() - 1);
+        bytes[at] ^= 1;
+        let changed = sandbox.path().join("changed");
+        fs::write(&changed, bytes).expect("a file");
+        changed.to_str().expect("a plain path").to_owned()
+    };
+    let refused = |built: Built, exit: i32, code: &str| {
+        install(&sandbox, &built, &["--yes"]).fails(exit, code);
+        let left = sandbox.state("n").join("installs/programs").join(&good.signer).join("tool");
+        assert!(!left.exists(), "{code}");
+    };
+    let of = |package: &str, manifest: &str| Built {
+        package: package.to_owned(),
+        manifest: manifest.to_owned(),
+        signer: String::new(),
+    };
+    refused(of(&changed(&good.package, 100), &good.manifest), 4, "bad-digest");
+    refused(of(&other.package, &good.manifest), 4, "bad-digest");
+    refused(of(&good.package, &other.manifest), 4, "bad-digest");
+    refused(of("/nowhere", &good.manifest), 6, "not-found");
+    let manifest = fs::read_to_string(&good.manifest).expect("a manifest");
+    let payload = manifest.find("payload\"").expect("a payload") + 200;
+    refused(of(&good.package, &changed(&good.manifest, payload)), 4, "bad-signature");
+    assert!(Path::new(&good.package).exists());
+}
+
+/// The same, signed by one key instead of a throw-away one.
+fn resigned(built: &Built) -> Built {
+    let key = SigningKey::from_seed(&[3; 32]).expect("a key");
+    let bytes = fs::read(&built.manifest).expect("a manifest");
+    let manifest = VerifiedManifest::open(&bytes, &built.signer.parse().expect("a key")).expect("a true manifest");
+    fs::write(&built.manifest, manifest.seal(&key).to_json()).expect("a file");
+    Built { package: built.package.clone(), manifest: built.manifest.clone(), signer: key.key().to_string() }
+}
+
+#[test]
+fn a_later_version_becomes_the_next_generation_and_an_earlier_one_is_refused() {
+    let sandbox = Sandbox::new();
+    sandbox.init_nowhere("n");
+    let [first, second, third] = [("1.0.0", "one"), ("2.0.0", "two"), ("1.5.0", "between")]
+        .map(|(version, text)| resigned(&built(&sandbox, version, text)));
+    sandbox.trust("n", "maker", &format!("deploy://{}", first.signer), "provide");
+    assert_eq!(install(&sandbox, &first, &["--yes"]).ok()["generation"], 1);
+    assert_eq!(install(&sandbox, &second, &["--yes"]).ok()["generation"], 2);
+    let current = sandbox.state("n").join("installs/programs").join(&first.signer).join("tool/current/bin/run");
+    let says = || fs::read_to_string(&current).expect("it is installed");
+    assert_eq!(says(), "two");
+    install(&sandbox, &third, &["--yes"]).fails(4, "downgrade").says(&["2.0.0", "1.5.0"]);
+    install(&sandbox, &first, &["--yes"]).fails(4, "downgrade");
+    assert_eq!(says(), "two");
+}
