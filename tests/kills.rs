@@ -11,11 +11,12 @@ mod services;
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use parties::Parties;
 use rustix::process::Signal;
 use sandbox::{Sandbox, Serving, is_alive, signal, until};
+use serde_json::Value;
 use services::{Role, STAYS};
 
 const ALL: [&str; 4] = ["p", "i", "a", "b"];
@@ -79,6 +80,20 @@ fn nothing_is_left(sandbox: &Sandbox) {
     until("nothing but the nodes runs", || sandbox.processes().len() == ALL.len());
 }
 
+/// So much that building, fetching and installing it can be interrupted.
+fn put_weight(folder: &Path, size: usize) {
+    let mut noise = 1_u64;
+    let bytes: Vec<u8> = std::iter::repeat_with(|| {
+        noise = noise.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        noise.to_be_bytes()[0]
+    })
+    .take(size)
+    .collect();
+    for role in ["host", "guest"] {
+        fs::write(folder.join(role).join("weight"), &bytes).expect("a heavy file");
+    }
+}
+
 fn end(parties: &Parties, session: &str) {
     parties.sandbox.run("i", &["stop", session]).ok();
     parties.all_is_well(session, &ALL);
@@ -113,16 +128,7 @@ fn while_it_is_built_and_delivered() {
     let parties = Parties::new();
     let sandbox = &parties.sandbox;
     let folder = parties.offer("heavy", &Role::new(STAYS), &Role::new(STAYS));
-    let mut noise = 1_u64;
-    let bytes: Vec<u8> = std::iter::repeat_with(|| {
-        noise = noise.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-        noise.to_be_bytes()[0]
-    })
-    .take(HEAVY)
-    .collect();
-    for role in ["host", "guest"] {
-        fs::write(folder.join(role).join("weight"), &bytes).expect("a heavy file");
-    }
+    put_weight(&folder, HEAVY);
     let mut stage = Stage::new(&parties);
     let session = parties.request("heavy", &["--peer", "a", "--peer", "b"]);
     sandbox.wait("p", &session, "building", |status| status["state"] != "inviting" && status["state"] != "registered");
@@ -191,6 +197,53 @@ fn while_it_runs() {
     ALL.into_iter().for_each(|node| stage.kill(node));
     ALL.into_iter().for_each(|node| stage.again(node));
     parties.all_say(&session, &ALL, "running");
+    end(&parties, &session);
+}
+
+#[test]
+fn while_it_is_built_again() {
+    let parties = Parties::new();
+    let sandbox = &parties.sandbox;
+    let stays = Role::new(STAYS).restart("on-failure");
+    let folder = parties.offer("stays", &stays, &stays);
+    put_weight(&folder, HEAVY / 4);
+    let mut stage = Stage::new(&parties);
+    let session = parties.running("stays");
+    let command = sandbox.begin("p", &["build", &session]);
+    let rollout = |state: &'static str| move |status: &Value| status["rollout"]["state"] == state;
+    sandbox.wait("p", &session, "it is built", |status| status["rollout"].is_object());
+    // The command that asked for it, and the provider while it builds.
+    command.signal(Signal::KILL);
+    stage.kill_and_again("p");
+    sandbox.wait("p", &session, "it is delivered", rollout("delivering"));
+    let update = |node: &str| {
+        let data = data(sandbox, node, &session);
+        data.with_file_name("generations").join("2").exists()
+    };
+    let has_taken_over = |node: &str| sandbox.status(node, &session)["participants"][0]["generation"] == 2;
+    // The Initiator's node while it fetches and installs, and its supervisor while one generation follows the other.
+    stage.kill_and_again("i");
+    until("it is installed beside", || update("i"));
+    stage.kill("i");
+    if sandbox.record("i", &session, "initiator").is_object() && !has_taken_over("i") {
+        kill_pid(sandbox, "i", &session, "supervisor");
+    }
+    stage.again("i");
+    // A peer's node and all that it runs.
+    until("it is installed beside", || update("a"));
+    stage.kill("a");
+    for which in ["supervisor", "child"] {
+        let pid = sandbox.record("a", &session, "peer")[which]["pid"].as_i64().and_then(|pid| pid.try_into().ok());
+        pid.into_iter().for_each(|pid| signal(pid, Signal::KILL));
+    }
+    stage.kill_and_again("p");
+    stage.again("a");
+    sandbox.wait("p", &session, "everybody has it", rollout("delivered"));
+    let status = sandbox.wait("i", &session, "everybody runs it", |status| {
+        let all = status["participants"].as_array().expect("participants");
+        all.iter().all(|one| one["generation"] == 2 && one["state"] == "confirmed")
+    });
+    assert_eq!(status["state"], "running");
     end(&parties, &session);
 }
 

@@ -51,6 +51,10 @@ enum Blow {
         peer: usize,
     },
     CloseAnswers,
+    Rebuild,
+    RollBack {
+        node: usize,
+    },
 }
 
 #[derive(Clone, Debug)]
@@ -77,6 +81,8 @@ fn blow() -> impl Strategy<Value = Blow> {
         2 => node.clone().prop_map(|peer| Blow::Add { peer }),
         1 => (0..2usize, node).prop_map(|(by, peer)| Blow::Withdraw { by, peer }),
         1 => Just(Blow::CloseAnswers),
+        3 => Just(Blow::Rebuild),
+        1 => (0..6usize).prop_map(|node| Blow::RollBack { node }),
     ]
 }
 
@@ -116,6 +122,8 @@ fn script() -> impl Strategy<Value = Script> {
             install_fails,
             install_takes: Span::from_secs(takes / 4),
             never_ready,
+            unready: Some(2).filter(|_| takes % 4 == 1),
+            install_fails_later: takes % 8 == 2,
             exits_after,
             gives_up_after,
         },
@@ -173,6 +181,12 @@ fn perform(plan: &Plan) -> (Theatre, u64) {
             }
             Blow::CloseAnswers if theatre.nodes[INITIATOR].machine().is_some() => {
                 theatre.decide(INITIATOR, Decision::CloseAnswers).ok();
+            }
+            Blow::Rebuild if theatre.nodes[PROVIDER].machine().is_some() => {
+                theatre.decide(PROVIDER, Decision::Rebuild).ok();
+            }
+            Blow::RollBack { node } if theatre.nodes[node % count].machine().is_some() => {
+                theatre.decide(node % count, Decision::RollBack).ok();
             }
             _ => {}
         }

@@ -8,7 +8,7 @@ mod support;
 
 use deployctl::message::{AccountingKind, Body, OnFailure, Quorum, Verdict};
 use deployctl::model::{Code, ParticipantState, SessionState, Span};
-use deployctl::session::Decision;
+use deployctl::session::{Decision, Outcome, RolloutState, RolloutSummary, What, Work};
 use support::play::Play;
 use support::theatre::{FINE, INITIATOR, PEER, PROVIDER, Theatre, Weather, sent};
 
@@ -672,4 +672,199 @@ fn a18_an_initiator_that_comes_back_to_an_unaccounted_session_closes_it() {
         assert_eq!(theatre.states(), vec![Closed; 4]);
         assert_clean(&theatre);
     }
+}
+
+/// Which generation each participant has, as `node` knows it.
+fn generations_at(theatre: &Theatre, node: usize) -> Vec<Option<u32>> {
+    theatre.nodes[node].summary().participants.iter().map(|one| one.generation).collect()
+}
+
+fn rollout(theatre: &Theatre) -> RolloutSummary {
+    theatre.nodes[PROVIDER].summary().rollout.unwrap()
+}
+
+fn ends_well(mut theatre: Theatre) {
+    theatre.stop(INITIATOR, "done").unwrap();
+    theatre.run_for(HOUR);
+    assert!(theatre.states().iter().all(|state| *state == Closed), "{:?}", theatre.states());
+    assert_clean(&theatre);
+}
+
+#[test]
+fn a11_a_running_session_is_built_again_for_one_participant_after_the_other() {
+    for runs in [true, false] {
+        let mut theatre = running(Play { runs, ..Play::default() });
+        for generation in [2, 3] {
+            theatre.decide(PROVIDER, Decision::Rebuild).unwrap();
+            assert_eq!(theatre.decide(PROVIDER, Decision::Rebuild).unwrap_err().code, Code::WrongState);
+            theatre.run_for(Span::from_secs(300));
+            assert_eq!(rollout(&theatre).state, RolloutState::Delivered);
+            for node in [INITIATOR, PROVIDER] {
+                assert_eq!(generations_at(&theatre, node), vec![Some(generation); 3]);
+                assert_eq!(states_at(&theatre, node), vec![ParticipantState::Confirmed; 3]);
+            }
+        }
+        assert_eq!(theatre.states(), vec![Running; 4]);
+        // The Initiator first, and each only when the one before had confirmed.
+        let deliveries = sent(&theatre.nodes[PROVIDER], "delivery");
+        let times: Vec<_> = deliveries.iter().skip(3).map(|one| (one.head.issued, one.head.to)).collect();
+        assert_eq!(times[0].1, theatre.nodes[INITIATOR].me());
+        assert!(times[0].0 + Span::from_secs(5) < times[1].0 && times[1].0 + Span::from_secs(5) < times[2].0);
+        ends_well(theatre);
+    }
+}
+
+#[test]
+fn a11_who_has_left_is_not_on_the_roster_of_the_next_generation() {
+    let mut theatre = running(Play::default());
+    theatre.stop(PEER, "my train leaves").unwrap();
+    theatre.run_for(MINUTE);
+    theatre.decide(PROVIDER, Decision::Rebuild).unwrap();
+    theatre.run_for(MINUTE);
+    let last = sent(&theatre.nodes[PROVIDER], "delivery").pop().unwrap();
+    let Body::Delivery(delivery) = &last.body else { panic!("not a delivery") };
+    assert_eq!((delivery.generation, delivery.roster.peers.len()), (2, 1));
+    assert!(
+        sent(&theatre.nodes[PROVIDER], "delivery").iter().filter(|one| one.head.to == theatre.nodes[PEER].me()).count()
+            == 1
+    );
+    assert_eq!(rollout(&theatre).state, RolloutState::Delivered);
+    ends_well(theatre);
+}
+
+#[test]
+fn b14_a_generation_that_is_not_ready_goes_back_and_nobody_else_gets_it() {
+    let mut theatre = running(Play::default());
+    theatre.nodes[PEER].script.unready = Some(2);
+    theatre.decide(PROVIDER, Decision::Rebuild).unwrap();
+    theatre.run_for(Span::from_secs(120));
+    let stopped = rollout(&theatre);
+    assert_eq!(stopped.state, RolloutState::Stopped);
+    assert_eq!(stopped.failure.unwrap().text, "generation 2 failed at peer2: the port stayed closed");
+    assert_eq!(theatre.states(), vec![Running; 4]);
+    for node in [INITIATOR, PROVIDER] {
+        assert_eq!(generations_at(&theatre, node), [Some(2), Some(1), Some(1)]);
+        assert_eq!(states_at(&theatre, node), vec![ParticipantState::Confirmed; 3]);
+        let why = theatre.nodes[node].summary().participants[1].reason.clone();
+        assert_eq!(why.as_deref(), Some("generation 2 failed, back to 1: the port stayed closed"));
+    }
+    assert!(theatre.nodes[INITIATOR].summary().failure.is_some(), "the Initiator is told");
+    let reports = sent(&theatre.nodes[PEER], "report");
+    let said = reports.iter().map(|one| match &one.body {
+        Body::Report(report) => (report.generation, report.state, report.back_to),
+        _ => panic!("not a report"),
+    });
+    use deployctl::message::ReportState::{Confirmed, Failed, Installed};
+    let expected =
+        [(1, Installed, None), (1, Confirmed, None), (2, Installed, None), (2, Failed, Some(1)), (1, Confirmed, None)];
+    assert_eq!(said.collect::<Vec<_>>(), expected);
+    // The next one reaches everybody, and what went wrong is forgotten.
+    theatre.decide(PROVIDER, Decision::Rebuild).unwrap();
+    theatre.run_for(Span::from_secs(120));
+    assert_eq!(generations_at(&theatre, INITIATOR), vec![Some(3); 3]);
+    assert!(theatre.nodes[INITIATOR].summary().failure.is_none());
+    ends_well(theatre);
+}
+
+#[test]
+fn b14_a_generation_that_cannot_be_installed_leaves_the_running_one_alone() {
+    let mut theatre = running(Play::default());
+    theatre.nodes[INITIATOR].script.install_fails_later = true;
+    let since = theatre.nodes[INITIATOR].running;
+    theatre.decide(PROVIDER, Decision::Rebuild).unwrap();
+    theatre.run_for(MINUTE);
+    assert_eq!(rollout(&theatre).failure.unwrap().text, "generation 2 failed at alice: no space");
+    assert_eq!(theatre.nodes[INITIATOR].running, since, "it was never stopped");
+    assert_eq!(generations_at(&theatre, PROVIDER), vec![Some(1); 3]);
+    ends_well(theatre);
+}
+
+#[test]
+fn a11_a_generation_that_is_not_built_or_not_taken_is_not_rolled_out() {
+    let mut theatre = running(Play::default());
+    theatre.nodes[PROVIDER].script.build_fails = true;
+    theatre.decide(PROVIDER, Decision::Rebuild).unwrap();
+    theatre.run_for(MINUTE);
+    assert_eq!(rollout(&theatre).failure.unwrap().code, Code::BuildFailed);
+    assert_eq!(theatre.nodes[INITIATOR].summary().failure.unwrap().code, Code::BuildFailed);
+    theatre.nodes[PROVIDER].script.build_fails = false;
+    theatre.nodes[INITIATOR].script.turns_away = Some("delivery");
+    theatre.decide(PROVIDER, Decision::Rebuild).unwrap();
+    theatre.run_for(MINUTE);
+    assert!(rollout(&theatre).failure.unwrap().text.contains("refused the delivery"));
+    theatre.nodes[INITIATOR].script.turns_away = None;
+    theatre.cut_off.push(INITIATOR);
+    theatre.decide(PROVIDER, Decision::Rebuild).unwrap();
+    theatre.run_for(HOUR);
+    assert_eq!(rollout(&theatre).failure.unwrap().text, "generation 4 was not confirmed by alice within 20m");
+    // It gets what was delivered when it is back, and runs it.
+    theatre.cut_off.clear();
+    theatre.run_for(HOUR);
+    assert_eq!(generations_at(&theatre, PROVIDER), [Some(4), Some(1), Some(1)]);
+    assert_eq!(theatre.states(), vec![Running; 4]);
+    ends_well(theatre);
+}
+
+#[test]
+fn b22_a_participant_goes_back_a_generation_by_hand() {
+    let mut theatre = running(Play::default());
+    assert_eq!(theatre.decide(PEER, Decision::RollBack).unwrap_err().code, Code::WrongState);
+    theatre.decide(PROVIDER, Decision::Rebuild).unwrap();
+    theatre.run_for(Span::from_secs(120));
+    theatre.decide(PEER, Decision::RollBack).unwrap();
+    theatre.run_for(MINUTE);
+    for node in [INITIATOR, PROVIDER] {
+        assert_eq!(generations_at(&theatre, node), [Some(2), Some(1), Some(2)]);
+        assert_eq!(states_at(&theatre, node), vec![ParticipantState::Confirmed; 3]);
+    }
+    assert_eq!(theatre.decide(PEER, Decision::RollBack).unwrap_err().code, Code::WrongState);
+    assert_eq!(rollout(&theatre).state, RolloutState::Delivered, "it is not urged upon it again");
+    theatre.decide(PROVIDER, Decision::Rebuild).unwrap();
+    theatre.run_for(Span::from_secs(120));
+    assert_eq!(generations_at(&theatre, INITIATOR), vec![Some(3); 3]);
+    ends_well(theatre);
+}
+
+#[test]
+fn a11_who_installs_late_gets_the_later_generation_when_it_is_ready() {
+    let mut theatre = Theatre::new(Play { quorum: Quorum::Any, ..Play::default() });
+    theatre.nodes[SECOND_PEER].script.install_takes = Span::from_secs(300);
+    theatre.run_for(MINUTE);
+    theatre.decide(PROVIDER, Decision::Rebuild).unwrap();
+    theatre.run_for(Span::from_secs(120));
+    assert_eq!(generations_at(&theatre, PROVIDER), [Some(2), Some(2), None]);
+    theatre.run_for(HOUR);
+    assert_eq!(generations_at(&theatre, PROVIDER), vec![Some(2); 3]);
+    ends_well(theatre);
+}
+
+#[test]
+fn a17_a_session_ends_at_every_moment_of_a_rollout() {
+    for moment in (0..60_000).step_by(3_000) {
+        for unready in [None, Some(2)] {
+            let mut theatre = running(Play::default());
+            theatre.nodes[INITIATOR].script.unready = unready;
+            theatre.decide(PROVIDER, Decision::Rebuild).unwrap();
+            theatre.run_for(Span::from_ms(moment));
+            ends_well(theatre);
+        }
+    }
+}
+
+#[test]
+fn b22_a_stop_that_two_have_seen_does_not_stop_the_generation_that_took_over() {
+    let mut theatre = running(Play::default());
+    theatre.decide(PROVIDER, Decision::Rebuild).unwrap();
+    let now = |theatre: &Theatre| theatre.nodes[INITIATOR].machine().unwrap().work();
+    while now(&theatre) != [Work::Stop] {
+        theatre.run_for(Span::from_ms(10));
+    }
+    let stopped = || What::Result(Outcome::Stopped { meter: None });
+    let time = theatre.now;
+    theatre.nodes[INITIATOR].running = None;
+    theatre.nodes[INITIATOR].take(time, stopped()).unwrap();
+    assert_eq!(theatre.nodes[INITIATOR].take(time, stopped()).unwrap_err().code, Code::WrongState);
+    theatre.run_for(Span::from_secs(120));
+    assert_eq!(generations_at(&theatre, INITIATOR), vec![Some(2); 3]);
+    ends_well(theatre);
 }

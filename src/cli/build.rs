@@ -1,20 +1,25 @@
 //! `deployctl build`
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use super::request::given;
 use super::shell::Shell;
 use super::status;
-use crate::model::{Code, Error, Party, Result, RoleName, SessionState};
+use crate::model::{Code, Error, Party, Result, RoleName, SessionId, SessionState};
 use crate::roles::drive::ByHand;
 use crate::roles::rehearsal::{Rehearsal, Rehearsed, Stage};
+use crate::roles::{Node, serve};
 use crate::service::option::resolve;
 use crate::service::platform::Platform;
+use crate::session::{Decision, RolloutState, RolloutSummary, Summary, What};
 use crate::store::config::Config;
 
 /// Build the software of a session now, or of a service outside any session
 ///
-/// The provider's `serve` builds by itself when the answers are in; `build SESSION` is for when it is not running.
+/// The provider's `serve` builds by itself when the answers are in; `build SESSION` is for when it is not running. A
+/// session that runs is built again: its next generation goes to one participant after the other, the Initiator first, and
+/// where it is not ready in time there, the generation before comes back and nobody else gets it (exit 7).
 /// With --service, a role of a service is built with made-up participants and signed by a throw-away key: for authors of
 /// services and their tests. That needs no identity.
 #[derive(clap::Args)]
@@ -22,7 +27,8 @@ use crate::store::config::Config;
   deployctl build 4vqk2m
   deployctl build --service fixtures/services/notice --role holder --set text=Hello --output /tmp/out
 
-To undo: remove what is in the folder that --output names. A session's software goes with the session.")]
+To undo: remove what is in the folder that --output names. A session's software goes with the session;
+a participant goes back a generation with `deployctl install --rollback SESSION`.")]
 pub(super) struct Args {
     /// A session, by any unambiguous beginning of its id
     #[arg(required_unless_present = "service", conflicts_with = "service")]
@@ -86,6 +92,9 @@ fn of_session(session: &str, shell: &Shell) -> Result<()> {
     let node = shell.node()?;
     let part = node.part_as(session, &[Party::Provider])?;
     let session = part.summary.session;
+    if part.summary.state == SessionState::Running {
+        return shell.run(again(&node, session, shell));
+    }
     let summary = shell.run(node.wait_for(
         session,
         Party::Provider,
@@ -105,4 +114,50 @@ fn of_session(session: &str, shell: &Shell) -> Result<()> {
         },
     ))?;
     shell.ui.data(&summary, || status::describe(&summary, shell.system.now()))
+}
+
+/// A running session is built again. The next generation goes to one participant after the other; where one goes back,
+/// the others keep what they have.
+async fn again(node: &Arc<Node>, session: SessionId, shell: &Shell) -> Result<()> {
+    node.step(session, Party::Provider, What::Decided(Decision::Rebuild))?;
+    // Without a node that serves, nobody can fetch it or report.
+    let is_served = serve::running(&node.state)?.is_some();
+    let summary = node
+        .wait_for(
+            session,
+            Party::Provider,
+            ByHand { attended: true, ..ByHand::default() },
+            shell.timeout,
+            |projection| {
+                let summary = &projection.summary;
+                let rollout = summary.rollout.as_ref()?;
+                match rollout.state {
+                    RolloutState::Building if summary.state == SessionState::Running => None,
+                    RolloutState::Delivering if is_served && summary.state == SessionState::Running => None,
+                    RolloutState::Stopped => Some(Err(stopped(summary, rollout))),
+                    RolloutState::Delivered | RolloutState::Delivering if summary.state == SessionState::Running => {
+                        Some(Ok(summary.clone()))
+                    }
+                    _ => Some(Err(status::ended(summary))),
+                }
+            },
+        )
+        .await?;
+    if !is_served {
+        shell.ui.note("built; it is delivered while `deployctl serve` runs");
+    }
+    shell.ui.data(&summary, || status::describe(&summary, shell.system.now()))
+}
+
+/// Not built; or some have it, and some have not.
+fn stopped(summary: &Summary, rollout: &RolloutSummary) -> Error {
+    let why = rollout.failure.as_ref();
+    let text = why.map_or("it was stopped", |failure| failure.text.as_str());
+    let error = match why.map(|failure| failure.code) {
+        Some(Code::BuildFailed) => Error::new(Code::BuildFailed, text),
+        _ => Error::new(Code::PartlyDone, text),
+    };
+    let tail = why.and_then(|failure| failure.tail.as_deref());
+    let hint = "the session runs on with what everybody has; `deployctl status` shows who has which generation";
+    error.hint(tail.map_or_else(|| hint.to_owned(), |tail| format!("{tail}\n{hint}"))).about(summary.session)
 }

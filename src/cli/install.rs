@@ -9,7 +9,7 @@ use crate::roles::drive::ByHand;
 use crate::roles::part::Wishes;
 use crate::roles::sitting::Projection;
 use crate::service::consent::terms_text;
-use crate::session::Summary;
+use crate::session::{Decision, Summary, What};
 
 /// Fetch, verify and install what was delivered
 ///
@@ -21,6 +21,7 @@ use crate::session::Summary;
   deployctl install 7k3q
   deployctl install 7k3q --start
   deployctl install 7k3q --root ~/services
+  deployctl install --rollback 7k3q     back to the generation before
   deployctl install chat.tar.gz --manifest chat.manifest.json
 
 To undo: deployctl remove SESSION")]
@@ -34,6 +35,9 @@ pub(super) struct Args {
     /// Wait until the service has started and is ready here
     #[arg(long, conflicts_with = "manifest")]
     start: bool,
+    /// Go back to the generation before, which is kept until the next one comes
+    #[arg(long, conflicts_with_all = ["root", "start", "manifest"])]
+    rollback: bool,
     /// Install below this folder instead of the state directory
     #[arg(long, value_name = "DIR")]
     root: Option<PathBuf>,
@@ -48,6 +52,11 @@ pub(super) fn run(args: &Args, shell: &Shell) -> Result<()> {
     let node = shell.node()?;
     let part = node.part_as(&args.what, &[Party::Initiator, Party::Peer])?;
     let (session, party) = (part.summary.session, part.summary.party);
+    if args.rollback {
+        node.step(session, party, What::Decided(Decision::RollBack))?;
+        let summary = shell.run(node.wait_for(session, party, ByHand::default(), shell.timeout, rolled_back))?;
+        return finish(args, summary, &node, shell);
+    }
     if let Some(summary) = installed(&part) {
         let summary = summary?;
         shell.ui.note("it is installed already");
@@ -89,9 +98,23 @@ fn finish(args: &Args, summary: Summary, node: &std::sync::Arc<crate::roles::Nod
     shell.ui.data(&summary, || status::describe(&summary, shell.system.now()))
 }
 
-/// Whether this node's own part is installed, or cannot be any more.
+/// Whether the generation before is in its place again.
+fn rolled_back(projection: &Projection) -> Option<Result<Summary>> {
+    if projection.ending || start::own(projection) == Some(ParticipantState::Failed) {
+        return Some(Err(status::ended(&projection.summary)));
+    }
+    match start::own(projection) {
+        Some(ParticipantState::Confirmed) if !projection.updating => Some(Ok(projection.summary.clone())),
+        _ => None,
+    }
+}
+
+/// Whether this node's own part is installed with nothing to follow, or cannot be any more.
 fn installed(projection: &Projection) -> Option<Result<Summary>> {
     let summary = &projection.summary;
+    if projection.updating && !projection.ending {
+        return None;
+    }
     let Some(own) = start::own(projection) else {
         return summary.over.then(|| Err(status::ended(summary)));
     };

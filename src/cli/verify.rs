@@ -71,13 +71,14 @@ fn describe(one: &Verification) -> String {
         one.installed.map_or(String::new(), |digest| format!("; what is installed is package {}", digest.short()));
     let mut lines = vec![format!(
         "session {} as {}: {} records chained and in order, {} signatures right, {} accountings agree, \
-         {} manifests are as accepted{installed}",
+         {} manifests are as accepted, {} provenances fit{installed}",
         one.session.short(),
         one.party,
         one.records,
         one.signatures,
         one.accountings,
         one.manifests,
+        one.provenances,
     )];
     for signer in &one.signers {
         let who = &signer.who;

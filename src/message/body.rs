@@ -360,6 +360,9 @@ pub struct Report {
     pub state: ReportState,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failure: Option<Failure>,
+    /// This generation failed, and the participant goes back to that one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub back_to: Option<u32>,
 }
 
 /// P→all, I→P where held: start the service.

@@ -35,6 +35,14 @@ impl std::str::FromStr for Commitment {
 }
 serde_as_text!(Commitment);
 
+/// The name of the secret that is a generation's random value of the roster.
+pub fn roster_secret(generation: u32) -> String {
+    match generation {
+        1 => "roster".to_owned(),
+        later => format!("roster.{later}"),
+    }
+}
+
 /// A value that only those may know to whom it is handed, with the salt of its commitment. Cannot be printed.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Secret {

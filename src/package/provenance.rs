@@ -8,7 +8,7 @@ use semver::Version;
 use serde::{Deserialize, Serialize};
 
 use super::manifest::{PAYLOAD_TYPE, STATEMENT_TYPE, Statement};
-use super::{MAX_MANIFEST_BYTES, Manifest};
+use super::{MAX_MANIFEST_BYTES, Manifest, VerifiedManifest};
 use crate::message::{Envelope, SigningKey};
 use crate::model::{Code, Digest, Error, Key, Result, RoleName, ServiceName, SessionId, Time};
 use crate::service::platform::Platform;
@@ -145,6 +145,35 @@ impl Provenance {
     }
 }
 
+impl VerifiedManifest {
+    /// Whether a provenance is about this package: by the same signer, of the same definition, role and session.
+    ///
+    /// # Errors
+    /// As [`Provenance::open`]; `bad-digest` where it is about another package, `bad-proof` where it says otherwise.
+    pub fn check_provenance(&self, bytes: &[u8]) -> Result<()> {
+        let (provenance, digest) = Provenance::open(bytes, &self.signer())?;
+        if digest != self.package.digest {
+            let why = format!("the provenance is about {}, not about {}", digest.short(), self.package.digest.short());
+            return Err(Error::new(Code::BadDigest, why));
+        }
+        let said = &provenance.build_definition;
+        let parameters = Parameters {
+            session: self.session,
+            service: self.name.clone(),
+            version: self.version.clone(),
+            role: self.role.clone(),
+            platform: self.platform.clone(),
+            options: self.options,
+            roster: said.external_parameters.roster,
+        };
+        if *said != BuildDefinition::new(parameters, self.definition) {
+            let why = "the provenance names another definition, role, platform, session or options than the manifest";
+            return Err(Error::new(Code::BadProof, why));
+        }
+        Ok(())
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -184,6 +213,17 @@ mod tests {
         assert_eq!(Provenance::open(&bytes, &signer.key()).unwrap(), (provenance, manifest.package.digest));
         let other = SigningKey::from_seed(&[8; 32]).unwrap().key();
         assert_eq!(Provenance::open(&bytes, &other).unwrap_err().code, Code::BadSignature);
+        let sealed = VerifiedManifest::open(&manifest.seal(&signer).to_json(), &signer.key()).unwrap();
+        sealed.check_provenance(&bytes).unwrap();
+        let of_another = |change: fn(&mut Manifest)| {
+            let mut manifest = manifest.clone();
+            change(&mut manifest);
+            let sealed = VerifiedManifest::open(&manifest.seal(&signer).to_json(), &signer.key()).unwrap();
+            sealed.check_provenance(&bytes).unwrap_err().code
+        };
+        assert_eq!(of_another(|manifest| manifest.package.digest = Digest::of(b"other")), Code::BadDigest);
+        assert_eq!(of_another(|manifest| manifest.definition = Digest::of(b"other")), Code::BadProof);
+        assert_eq!(of_another(|manifest| manifest.role = "other".parse().unwrap()), Code::BadProof);
         let manifest = manifest.seal(&signer).to_json();
         assert_eq!(Provenance::open(&manifest, &signer.key()).unwrap_err().code, Code::BadMessage);
     }

@@ -4,9 +4,10 @@
 use super::node::{Node, blocking};
 use super::workshop::{Job, Workshop, tools};
 use crate::message::body::options_digest;
+use crate::message::secret::roster_secret;
 use crate::message::{Failure, PackageRef, Secret};
 use crate::model::{Code, Digest, Error, Event, Party, Result, RoleName, SessionId};
-use crate::package::Provenance;
+use crate::package::{Provenance, VerifiedManifest};
 use crate::service::Roster;
 use crate::service::platform::Platform;
 use crate::service::template::Context;
@@ -69,7 +70,8 @@ impl Node {
             roster: Some(&roster),
         };
         let options = options_digest(&asked.options, &asked.secret_options);
-        let job = Job { offer: &offer, role, context, options, session: Some(session) };
+        let generation = provider.generation();
+        let job = Job { offer: &offer, role, context, options, session: Some(session), generation };
         let built = match self.built_before(&job, session)? {
             Some(built) => built,
             None => self.make(&job, session)?,
@@ -86,7 +88,7 @@ impl Node {
             platform: platform.clone(),
             package: built.package,
             manifest: built.manifest,
-            roster_value: self.roster_value(session)?.commitment(),
+            roster_value: self.roster_value(session, generation)?.commitment(),
         })
     }
 
@@ -122,7 +124,10 @@ impl Node {
             let Some(bytes) = self.provenance(session, Party::Provider, &manifest)? else { continue };
             let Ok((provenance, digest)) = Provenance::open(&bytes, &self.key()) else { continue };
             let path = self.state.package(&digest);
-            let there = file::exists(&path)? && self.manifest(session, Party::Provider, &manifest)?.is_some();
+            let kept = self.manifest(session, Party::Provider, &manifest)?;
+            // What is built again is not to be what was built before.
+            let same = kept.and_then(|kept| VerifiedManifest::open(&kept, &self.key()).ok());
+            let there = file::exists(&path)? && same.is_some_and(|same| same.generation == job.generation);
             if there && provenance.build_definition == inputs {
                 let package = PackageRef { digest, size: file::length_of(&path)? };
                 return Ok(Some(Kept { package, manifest, told: format!("{}, as before", digest.short()) }));
@@ -135,14 +140,15 @@ impl Node {
         self.emit(Event::Step { session, party: Party::Provider, text });
     }
 
-    /// The roster's random value: drawn once, before anything that depends on it is said.
-    fn roster_value(&self, session: SessionId) -> Result<Secret> {
+    /// The roster's random value of a generation: drawn once, before anything that depends on it is said.
+    fn roster_value(&self, session: SessionId, generation: u32) -> Result<Secret> {
+        let name = roster_secret(generation);
         let store = SecretStore::of(&self.state, session);
-        if let Some(value) = store.find_json::<Secret>("roster")? {
+        if let Some(value) = store.find_json::<Secret>(&name)? {
             return Ok(value);
         }
         let value = Secret::new(self.system.random::<32>().to_vec(), self.system.random())?;
-        store.put_json("roster", &value)?;
+        store.put_json(&name, &value)?;
         Ok(value)
     }
 }

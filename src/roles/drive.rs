@@ -106,7 +106,7 @@ impl Node {
         recipients.iter().filter_map(|key| self.pause_until(*key)).min()
     }
 
-    /// One piece of work, under its lock: another process that does it already is left to it.
+    /// One step of work, under its lock: another process that does it already is left to it.
     async fn work(self: &Arc<Self>, session: SessionId, party: Party, by_hand: ByHand) -> Result<Done> {
         if self.projection(session, party)?.summary.over && self.read(session, party)?.machine.work().is_empty() {
             return Ok(Done::Nothing);
@@ -116,17 +116,22 @@ impl Node {
             return Ok(Done::Later(self.system.now() + LOOK_AGAIN));
         };
         let machine = self.read(session, party)?.machine.clone();
-        let Some(work) = machine.work().into_iter().next() else { return Ok(Done::Nothing) };
-        match self.carry_out(session, party, &machine, work, by_hand).await {
-            Ok(done) => Ok(done),
-            Err(error) if error.code == Code::NoSpace && by_hand.attended => Err(error.about(session)),
-            Err(error) if error.code.may_pass_later() => {
-                self.emit(Event::Step { session, party, text: format!("will be tried again: {error}") });
-                let pause = if error.code == Code::NoSpace { SPACE_AGAIN } else { LOOK_AGAIN };
-                Ok(Done::Later(self.system.now() + pause))
+        let mut later = None;
+        for work in machine.work() {
+            match self.carry_out(session, party, &machine, work, by_hand).await {
+                Ok(Done::Progress) => return Ok(Done::Progress),
+                Ok(Done::Nothing) => {}
+                Ok(Done::Later(at)) => later = earliest([later, Some(at)]),
+                Err(error) if error.code == Code::NoSpace && by_hand.attended => return Err(error.about(session)),
+                Err(error) if error.code.may_pass_later() => {
+                    self.emit(Event::Step { session, party, text: format!("will be tried again: {error}") });
+                    let pause = if error.code == Code::NoSpace { SPACE_AGAIN } else { LOOK_AGAIN };
+                    later = earliest([later, Some(self.system.now() + pause)]);
+                }
+                Err(error) => return Err(error.about(session)),
             }
-            Err(error) => Err(error.about(session)),
         }
+        Ok(later.map_or(Done::Nothing, Done::Later))
     }
 
     async fn carry_out(
@@ -145,7 +150,8 @@ impl Node {
             Work::Install if !by_hand.install && self.consents(session, party)?.install == Consent::Ask => {
                 return Ok(Done::Nothing);
             }
-            Work::Install => self.install(&Part::of(machine)?).await?,
+            Work::Install => self.install(&Part::to_install(machine)?).await?,
+            Work::RollBack => self.roll_back(&Part::of(machine)?)?,
             Work::Run if by_hand.only_prepare => return Ok(Done::Nothing),
             Work::Run => return self.see_that_it_runs(session, party),
             Work::Stop => match self.see_that_it_stops(session, party)? {

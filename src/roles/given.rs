@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use super::node::Node;
 use super::part::{Part, Places};
 use crate::message::Secret;
-use crate::message::secret::service_secret;
+use crate::message::secret::{roster_secret, service_secret};
 use crate::model::{Code, Error, Name, ParticipantState, Party, Result, RoleName};
 use crate::process::plan::{Plan, SCRATCH};
 use crate::process::sandbox::{Bounds, Reach};
@@ -27,10 +27,11 @@ pub(super) fn plan(node: &Node, part: &Part, places: &Places) -> Result<Plan> {
     let run = template::render_run(run, &context)?;
     let permissions = template::render_permissions(&part.terms.permissions, &context)?;
     let root = node.install_root(part.session, part.party, &part.role)?;
-    let status = installs::look(&root)?;
-    let generation = status
-        .and_then(|status| status.current)
-        .ok_or_else(|| Error::new(Code::WrongState, "the software is not installed"))?;
+    // Not `current`: the next generation may be installed already, beside the one in charge.
+    let generation = part.delivery.generation;
+    if !installs::look(&root)?.is_some_and(|status| status.generations.contains_key(&generation)) {
+        return Err(Error::new(Code::WrongState, "the software is not installed"));
+    }
     Ok(Plan {
         folder: installs::folder_of(&root, generation),
         command: run.command,
@@ -90,7 +91,7 @@ fn variables(node: &Node, part: &Part, places: &Places, root: &Path) -> Result<B
         }
     }
     let key = store.find_json::<Secret>("key")?;
-    let roster = store.find_json::<Secret>("roster")?;
+    let roster = store.find_json::<Secret>(&roster_secret(part.delivery.generation))?;
     let (Some(key), Some(roster)) = (key, roster) else {
         return Err(Error::new(Code::Damaged, "the session's key is missing")
             .hint("restore the folder secrets/ of the session, or request the service again"));

@@ -1,5 +1,7 @@
 //! Fetch, authenticate, install; and take away again (rows A13, A14, A19). What was accepted is all that may be delivered.
 
+use std::path::Path;
+
 use super::node::{Node, blocking};
 use super::part::Part;
 use crate::message::Failure;
@@ -35,6 +37,7 @@ impl Node {
         let packages = Packages::of(&self.state);
         let manifest = self.fetch_manifest(part).await?;
         self.foresee(part, &manifest)?;
+        self.fetch_provenance(part, &manifest).await?;
         self.fetch_package(part, &manifest, &packages).await?;
         let package = packages.open_package(&manifest.package.digest)?;
         let root = self.install_root(part.session, part.party, &part.role)?;
@@ -86,6 +89,21 @@ impl Node {
         Ok(manifest)
     }
 
+    /// What it was made of, kept beside the manifest. A provider that does not say is no reason not to install.
+    async fn fetch_provenance(&self, part: &Part, manifest: &VerifiedManifest) -> Result<()> {
+        let (session, party, named) = (part.session, part.party, &part.delivery.manifest);
+        if self.provenance(session, party, named)?.is_some() {
+            return Ok(());
+        }
+        let (digest, provider) = (part.delivery.package.digest, &part.provider);
+        let bytes = match self.client.provenance(&self.reach(provider), digest, Some(session)).await {
+            Err(error) if error.code == Code::NotFound => return Ok(()),
+            fetched => fetched?,
+        };
+        manifest.check_provenance(&bytes)?;
+        self.put_provenance(session, party, named, &bytes)
+    }
+
     async fn fetch_package(&self, part: &Part, manifest: &VerifiedManifest, packages: &Packages) -> Result<()> {
         let digest = manifest.package.digest;
         if packages.open_package(&digest).is_ok() {
@@ -105,6 +123,23 @@ impl Node {
         packages.put_package(&partial, &digest)
     }
 
+    /// Takes the generation in charge away; the one before is current again. What cannot be is a result, too.
+    pub(super) fn roll_back(&self, part: &Part) -> Result<Outcome> {
+        let root = self.install_root(part.session, part.party, &part.role)?;
+        match blocking(|| back_from(&root, part.delivery.generation)) {
+            Ok(()) => {
+                let text = format!("{}: generation {} is taken away", part.role, part.delivery.generation);
+                self.emit(Event::Step { session: part.session, party: part.party, text });
+                Ok(Outcome::RolledBack)
+            }
+            Err(error) if error.code.may_pass_later() => Err(error),
+            Err(error) => {
+                let failure = Failure::new(error.code, &error.message, error.hint.as_deref());
+                Ok(Outcome::InstallFailed { failure })
+            }
+        }
+    }
+
     /// Takes the software of a part away, and all files that went with it.
     pub(super) fn uninstall(&self, part: &Part) -> Result<Outcome> {
         let root = self.install_root(part.session, part.party, &part.role)?;
@@ -112,10 +147,14 @@ impl Node {
         let stop_at = wishes.root.unwrap_or_else(|| self.state.root().to_owned());
         let removed = blocking(|| installs::remove(&root, wishes.keep_data, &stop_at))?;
         let packages = Packages::of(&self.state);
-        let digest = part.delivery.package.digest;
-        // A provider that takes part itself still serves it to the others.
-        if packages.readers(&digest)?.is_empty() {
-            packages.remove(&digest)?;
+        let delivered = part.delivery.package.digest;
+        let manifests = self.manifests(part.session, part.party)?.into_values();
+        let of_all = manifests.filter_map(|bytes| VerifiedManifest::open(&bytes, &part.provider.key).ok());
+        for digest in of_all.map(|manifest| manifest.package.digest).chain([delivered]) {
+            // A provider that takes part itself still serves it to the others.
+            if packages.readers(&digest)?.is_empty() {
+                packages.remove(&digest)?;
+            }
         }
         tree::remove(&self.places(part.session, part.party).folder)?;
         // Nothing more is sent, run or derived with the session's secrets; a provider may still have to hand them out.
@@ -131,6 +170,17 @@ impl Node {
         });
         Ok(Outcome::Removed { kept })
     }
+}
+
+/// Whatever of it a crash before has done already is not done again.
+fn back_from(root: &Path, generation: u32) -> Result<()> {
+    installs::recover(root)?;
+    let status = installs::look(root)?.filter(|status| status.generations.contains_key(&generation));
+    let Some(status) = status else { return Ok(()) };
+    if status.current == Some(generation) {
+        installs::rollback(root)?;
+    }
+    installs::uninstall_generation(root, generation)
 }
 
 /// A13: the manifest says what was accepted, of this session, for this role and machine.

@@ -10,6 +10,7 @@ use super::forks;
 use super::invitations;
 use super::node::Node;
 use super::sitting::{Sitting, message_of};
+use crate::message::secret::roster_secret;
 use crate::message::{Body, Commitment, Message, Secrets, Verified};
 use crate::model::{Code, Error, Event, Key, Party, Result, SessionId};
 use crate::node::Answer;
@@ -171,7 +172,7 @@ impl Node {
 /// The secrets that a message commits to and that must come beside it.
 fn commitments(message: &Message, replayed: &Replayed, secrets: &Secrets) -> Vec<(String, Commitment)> {
     let Body::Delivery(delivery) = &message.body else { return Vec::new() };
-    let mut due = vec![("roster".to_owned(), delivery.roster_value)];
+    let mut due = vec![(roster_secret(delivery.generation), delivery.roster_value)];
     let options = match &replayed.machine {
         Machine::Peer(peer) => Some(&peer.invitation.secret_options),
         Machine::Initiator(initiator) => initiator.active().map(|active| &active.request.secret_options),

@@ -35,7 +35,8 @@ struct Order<'a> {
     is_registered: bool,
     invitations: BTreeMap<MessageId, (Key, Hash, Invitation)>,
     accepted: BTreeSet<Key>,
-    deliveries: BTreeMap<Key, Delivery>,
+    /// Each one's generations, in the order in which they were delivered.
+    deliveries: BTreeMap<Key, Vec<Delivery>>,
     accountings: BTreeMap<MessageId, Hash>,
     issued: Option<Time>,
 }
@@ -282,8 +283,10 @@ impl Order<'_> {
             let manifest = manifest.ok_or_else(|| missing("the manifest of what was delivered is missing"))?;
             self.is_as_accepted(to, delivery, manifest)?;
         }
-        self.deliveries.insert(to, delivery.clone());
-        Ok(())
+        let before = self.deliveries.entry(to).or_default();
+        let is_later = before.last().is_none_or(|before| before.generation < delivery.generation);
+        before.push(delivery.clone());
+        hold([(is_later, "it was delivered after a later generation")])
     }
     fn is_of_session(&self, to: Key, delivery: &Delivery) -> Result<()> {
         let is_member = delivery.roster.members().any(|member| member.key == to && member.role == delivery.role);
@@ -317,17 +320,19 @@ impl Order<'_> {
         ])
     }
     fn installed(&self) -> Result<()> {
-        let delivery =
-            self.deliveries.get(&self.of.me).ok_or_else(|| missing("what was not delivered was installed"))?;
-        hold([(self.manifests.contains_key(&delivery.manifest), "the manifest of what was installed is missing")])
+        let mine = self.deliveries.get(&self.of.me).ok_or_else(|| missing("what was not delivered was installed"))?;
+        let is_there = mine.iter().any(|delivery| self.manifests.contains_key(&delivery.manifest));
+        hold([(is_there, "the manifest of what was installed is missing")])
     }
 
     fn reported(&self, from: Key, report: &Report) -> Result<()> {
-        let delivery = self.deliveries.get(&from).ok_or_else(|| missing("who reports got nothing delivered"))?;
-        let package = report.package;
+        let its = self.deliveries.get(&from).ok_or_else(|| missing("who reports got nothing delivered"))?;
+        let delivery = its.iter().find(|delivery| delivery.generation == report.generation);
+        let delivery = delivery.ok_or_else(|| missing("it reports of another generation"))?;
+        let is_kept = |back_to| its.iter().any(|one| one.generation == back_to && back_to < report.generation);
         hold([
-            (package.is_none_or(|package| package == delivery.package.digest), "it reports of another package"),
-            (report.generation == delivery.generation, "it reports of another generation"),
+            (report.package.is_none_or(|one| one == delivery.package.digest), "it reports of another package"),
+            (report.back_to.is_none_or(is_kept), "it goes back to what it was not delivered before"),
         ])
     }
     fn receipted(&self, message: &Message, receipt: &Receipt) -> Result<()> {

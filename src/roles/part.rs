@@ -14,7 +14,7 @@ use crate::service::platform::Platform;
 use crate::service::schema;
 use crate::service::template::Context;
 use crate::service::{RoleTerms, Roster};
-use crate::session::Machine;
+use crate::session::{Machine, Participation};
 use crate::store::{document, file};
 
 pub struct Part {
@@ -71,6 +71,15 @@ impl Part {
             }),
             Machine::Provider(_) => Err(Error::new(Code::WrongState, "a provider has no software of the session")),
         }
+    }
+    /// The part as it will be with what is to be installed.
+    ///
+    /// # Errors
+    /// `wrong-state` where nothing is.
+    pub fn to_install(machine: &Machine) -> Result<Self> {
+        let due = machine.participation().and_then(Participation::due).cloned();
+        let delivery = due.ok_or_else(|| Error::new(Code::WrongState, "nothing is to be installed"))?;
+        Ok(Self { delivery, ..Self::of(machine)? })
     }
     pub fn options_digest(&self) -> Digest {
         options_digest(&self.options, &self.secret_options)

@@ -44,6 +44,9 @@ pub struct Projection {
     pub live: bool,
     /// This node's own program has come to rest.
     pub at_rest: bool,
+    /// Another generation is on its way in or out.
+    #[serde(default)]
+    pub updating: bool,
     /// Nothing of the software is on this machine.
     pub removed: bool,
     /// The running program is to be stopped.
@@ -264,6 +267,7 @@ impl Projection {
             head,
             wake_at: replayed.machine.wake_at(),
             live,
+            updating: part.is_some_and(Participation::is_updating),
             at_rest: part.is_none_or(Participation::is_at_rest),
             stop_wanted: replayed.machine.work() == [Work::Stop],
             removed: part

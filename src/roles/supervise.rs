@@ -70,7 +70,7 @@ pub async fn supervise(
         .try_supervise(session, party)?
         .ok_or_else(|| Error::new(Code::Locked, "another process runs this role already").about(session))?;
     let machine = node.read(session, party)?.machine.clone();
-    if machine.work() != [Work::Run] {
+    if !machine.work().contains(&Work::Run) {
         return Err(Error::new(
             Code::WrongState,
             format!("the session is {}: its program is not to run", machine.summary().state),
@@ -137,6 +137,10 @@ async fn finish(node: &Arc<Node>, session: SessionId, party: Party) -> Result<()
         if node.drive(session, party, ByHand::default()).await?.is_none() && !node.projection(session, party)?.live {
             break;
         }
+        // The next generation's supervisor goes on from here.
+        if node.try_supervise(session, party)?.is_none() {
+            break;
+        }
         let machine = node.read(session, party)?;
         if machine.machine.work().is_empty() && machine.outbox.is_empty() {
             break;
@@ -146,7 +150,7 @@ async fn finish(node: &Arc<Node>, session: SessionId, party: Party) -> Result<()
     Ok(())
 }
 
-/// Without a `serve`: sends what waits, and meanwhile asks the provider what is new.
+/// Without a `serve`: sends what waits, fetches the next generation, and meanwhile asks the provider what is new.
 async fn talk(node: Arc<Node>, session: SessionId, party: Party) {
     tokio::join!(tell(&node, session, party), ask(&node, session, party));
 }
@@ -155,12 +159,16 @@ fn is_served(node: &Node) -> bool {
     serve::running(&node.state).is_ok_and(|running| running.is_some())
 }
 
-async fn tell(node: &Node, session: SessionId, party: Party) {
+async fn tell(node: &Arc<Node>, session: SessionId, party: Party) {
     loop {
         let mut nap = QUIET_NAP;
         if is_served(node) {
             nap = TALK_PAUSE;
         } else if let Ok(projection) = node.projection(session, party) {
+            // What cannot be done now is tried again.
+            if projection.updating && node.drive(session, party, ByHand::default()).await.is_err() {
+                nap = TALK_PAUSE;
+            }
             for recipient in projection.recipients {
                 if node.send_to(session, party, recipient).await.is_err() {
                     nap = TALK_PAUSE;

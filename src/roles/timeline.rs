@@ -249,10 +249,20 @@ fn says(body: &Body) -> String {
         Body::Progress(progress) => {
             with_reason(progress.state.to_string(), progress.failure.as_ref().map(|failure| failure.text.as_str()))
         }
-        Body::Delivery(delivery) => format!("package {} for {}", short(&delivery.package.digest), delivery.role),
+        Body::Delivery(delivery) => {
+            let later =
+                if delivery.generation > 1 { format!(", generation {}", delivery.generation) } else { String::new() };
+            format!("package {} for {}{later}", short(&delivery.package.digest), delivery.role)
+        }
         Body::Report(report) => {
             let state = serde_json::to_value(report.state).ok();
-            let word = state.as_ref().and_then(|word| word.as_str()).unwrap_or_default().to_owned();
+            let mut word = state.as_ref().and_then(|word| word.as_str()).unwrap_or_default().to_owned();
+            if report.generation > 1 {
+                word.push_str(&format!(" generation {}", report.generation));
+            }
+            if let Some(back_to) = report.back_to {
+                word.push_str(&format!(", back to {back_to}"));
+            }
             with_reason(word, report.failure.as_ref().map(|failure| failure.text.as_str()))
         }
         Body::Terminate(terminate) => with_reason(terminate.outcome.to_string(), Some(&terminate.reason)),
@@ -278,6 +288,8 @@ fn decided(decision: &Decision) -> (&'static str, String) {
         Decision::Account { kind, usage } => {
             ("accounts", format!("{}: {}", format!("{kind:?}").to_lowercase(), used(usage)))
         }
+        Decision::Rebuild => ("builds again", String::new()),
+        Decision::RollBack => ("rolls back", String::new()),
         Decision::Stop { reason } => ("stops", reason.clone()),
         Decision::Open { .. } => ("opens", "for an interface that it gave out".to_owned()),
         Decision::Answer { answer, reason, by, rule, .. } => {
@@ -300,6 +312,7 @@ fn done(outcome: &Outcome) -> (&'static str, String) {
         Outcome::BuildFailed { role, failure, .. } => ("build failed", format!("{role}: {}", failed(failure))),
         Outcome::Installed => ("installed", String::new()),
         Outcome::InstallFailed { failure } => ("install failed", failed(failure)),
+        Outcome::RolledBack => ("rolled back", String::new()),
         Outcome::Started => ("started", String::new()),
         Outcome::Ready => ("ready", String::new()),
         Outcome::NotReady { failure } => ("not ready", failed(failure)),

@@ -195,6 +195,7 @@ pub fn verify(transcript: &Transcript) -> Result<Verification> {
         signatures: signed.values().sum(),
         accountings,
         manifests: manifests.len() as u64,
+        provenances: 0,
         signers: signers(&cast, &signed),
         installed: None,
         sealed_by: Some(node_key),

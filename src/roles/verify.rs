@@ -23,6 +23,8 @@ pub struct Verification {
     pub signatures: u64,
     pub accountings: u64,
     pub manifests: u64,
+    /// Statements of what the packages were made of, each compared with its manifest.
+    pub provenances: u64,
     /// Who signed, and how often.
     pub signers: Vec<Signer>,
     /// The generation that is installed and was compared with its manifest, file by file.
@@ -52,6 +54,7 @@ pub fn verify_session(node: &Node, session: SessionId, party: Party) -> Result<V
     let of = Subject { session, party, me: node.me_in(&entries) };
     let cast = Cast::of(party, of.me, &entries, |key| node.calls(key));
     let manifests = open_manifests(node, session, party, &cast)?;
+    let provenances = verify_provenances(node, session, party, &manifests)?;
     let mut signed = Signatures::new();
     let replayed = proof::check_log(of, &path.display().to_string(), &entries, &manifests, &mut signed)?;
     let signatures = signed.values().sum();
@@ -64,6 +67,7 @@ pub fn verify_session(node: &Node, session: SessionId, party: Party) -> Result<V
         signatures,
         accountings,
         manifests: manifests.len() as u64,
+        provenances,
         signers: signers(&cast, &signed),
         installed,
         sealed_by: None,
@@ -95,6 +99,20 @@ fn open_manifests(node: &Node, session: SessionId, party: Party, cast: &Cast) ->
     Ok(manifests)
 }
 
+/// Checks each provenance: signed by the provider, of the same package, definition, role and session as its manifest.
+fn verify_provenances(node: &Node, session: SessionId, party: Party, manifests: &Manifests) -> Result<u64> {
+    let mut checked = 0;
+    for named in node.provenances(session, party)? {
+        let path = node.provenance_path(session, party, &named);
+        let broken = |error: Error| proof::proven(error.while_doing(path.display())).about(session);
+        let manifest = manifests.get(&named).ok_or_else(|| Error::new(Code::BrokenChain, "it has no manifest"));
+        let bytes = node.provenance(session, party, &named)?.unwrap_or_default();
+        manifest.and_then(|manifest| manifest.check_provenance(&bytes)).map_err(broken)?;
+        checked += 1;
+    }
+    Ok(checked)
+}
+
 /// Checks the ledger of a session by itself, and that it is the same as the log says.
 ///
 /// # Errors
@@ -123,7 +141,12 @@ fn verify_installed(node: &Node, session: SessionId, party: Party, replayed: &Re
     let summary = replayed.machine.summary();
     let Some(role) = summary.role else { return Ok(None) };
     let root = node.install_root(session, party, &role)?;
-    let Some(generation) = installs::look(&root)?.and_then(|status| status.current) else { return Ok(None) };
+    // A later one may be installed beside it and not have taken over.
+    let generation = delivery.generation;
+    let installed = installs::look(&root)?.is_some_and(|status| status.generations.contains_key(&generation));
+    if !installed {
+        return Ok(None);
+    }
     let digest = delivery.package.digest;
     let Some(bytes) = node.manifest(session, party, &delivery.manifest)? else {
         return Err(Error::new(Code::NotFound, format!("the manifest of {} is missing", digest.short())).about(session));

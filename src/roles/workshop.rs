@@ -28,6 +28,7 @@ pub struct Job<'a> {
     pub options: Digest,
     /// The session that the package is for; `context` has a made-up one where there is none.
     pub session: Option<SessionId>,
+    pub generation: u32,
 }
 
 /// Where and with what software is made.
@@ -143,7 +144,7 @@ impl Job<'_> {
             role: self.context.role.clone(),
             platform: self.context.platform.clone(),
             session: self.session,
-            generation: 1,
+            generation: self.generation,
             terms: self.role.terms.clone(),
             license: definition.license.clone(),
             definition: self.offer.digest,

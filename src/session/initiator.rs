@@ -205,6 +205,10 @@ impl Initiator {
     fn decided(&mut self, decision: &Decision, context: &mut Context<'_>) -> Result<()> {
         match decision {
             Decision::Request { request } => self.request(request, context),
+            Decision::RollBack => {
+                let Phase::Requested(active) = &mut self.phase else { return Err(self.not_requested(context)) };
+                active.participation.roll_back(context)
+            }
             Decision::Stop { reason } => self.stop(reason, context),
             Decision::AddPeers { peers } => self.add_peers(peers, context),
             Decision::CloseAnswers => self.close_answers(context),
@@ -293,8 +297,8 @@ impl Initiator {
         Ok(())
     }
 
-    pub(super) fn work(&self) -> Option<Work> {
-        self.participation().and_then(Participation::work)
+    pub(super) fn work(&self) -> Vec<Work> {
+        self.participation().map(Participation::work).unwrap_or_default()
     }
 
     fn state(&self) -> (SessionState, Option<String>) {
@@ -326,6 +330,7 @@ impl Initiator {
             ends_at: None,
             over: false,
             participants: Vec::new(),
+            rollout: None,
             packages: Vec::new(),
             kept: Vec::new(),
             policy: None,

@@ -60,6 +60,10 @@ pub enum Decision {
         #[serde(default)]
         usage: Usage,
     },
+    /// Provider: build a running session's software again, as its next generation.
+    Rebuild,
+    /// Initiator and peer: back to the generation before.
+    RollBack,
     /// Initiator and provider: end the session for all. Peer: leave it.
     Stop { reason: String },
     /// Provider: a service request came for an interface given out before; `provider` is this node, as peers reach it.
@@ -131,6 +135,8 @@ pub enum Outcome {
     InstallFailed {
         failure: Failure,
     },
+    /// The generation before is in its place again, and the one after it is gone.
+    RolledBack,
     /// A supervisor runs the role's program.
     Started,
     /// The readiness check passed.

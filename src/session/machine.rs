@@ -29,6 +29,8 @@ pub enum Work {
     Run,
     /// See to it that nothing of the program runs any more.
     Stop,
+    /// Take the generation in charge away, and make the one before current again.
+    RollBack,
     /// Take the software away.
     Remove,
 }
@@ -73,9 +75,9 @@ impl Machine {
     /// What is still to be done.
     pub fn work(&self) -> Vec<Work> {
         match self {
-            Machine::Initiator(machine) => machine.work().into_iter().collect(),
+            Machine::Initiator(machine) => machine.work(),
             Machine::Provider(machine) => machine.work(),
-            Machine::Peer(machine) => machine.work().into_iter().collect(),
+            Machine::Peer(machine) => machine.work(),
         }
     }
     /// When a [`What::Timer`] input will change something, if nothing else happens before.

@@ -23,4 +23,4 @@ pub use participation::{Participation, Stage};
 pub use peer::Peer;
 pub use provider::Provider;
 pub use record::{Entry, Replayed, replay};
-pub use summary::{ParticipantSummary, Summary};
+pub use summary::{ParticipantSummary, RolloutState, RolloutSummary, Summary};

@@ -1,12 +1,15 @@
 //! What one participant does with what is delivered to it: install, run, stop, remove, and report each. The same for
 //! the Initiator and for peers.
 
+mod update;
+
 use super::context::Context;
 use super::input::Outcome;
 use super::machine::Work;
 use crate::message::{Delivery, Failure, Report, ReportState};
 use crate::model::{Address, Code, Error, Result, SessionState, Time};
 use crate::service::RoleTerms;
+use update::Update;
 
 /// Where the software of this participant stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -33,11 +36,15 @@ pub struct Participation {
     /// What was agreed for this participant's role.
     pub terms: RoleTerms,
     provider: Address,
+    /// The generation in charge.
     pub delivery: Option<Delivery>,
     pub stage: Stage,
     start_wanted: bool,
     /// Whether the readiness check ever passed.
     pub confirmed: bool,
+    /// Whether it passed for the generation in charge.
+    pub ready: bool,
+    update: Update,
     pub failure: Option<Failure>,
     pub ending: Option<Ending>,
     /// What removing left on purpose.
@@ -53,16 +60,18 @@ impl Participation {
             stage: Stage::Waiting,
             start_wanted: false,
             confirmed: false,
+            ready: false,
+            update: Update::default(),
             failure: None,
             ending: None,
             kept: Vec::new(),
         }
     }
-    /// Takes what is delivered first. What comes after the end is not fetched, but reported as removed, so that nobody
+    /// Takes what is delivered first; later generations wait for their turn. What comes after the end is not fetched, but reported as removed, so that nobody
     /// waits for it.
     pub(super) fn deliver(&mut self, delivery: &Delivery, context: &mut Context<'_>) {
         if self.delivery.is_some() {
-            return;
+            return self.queue(delivery);
         }
         self.delivery = Some(delivery.clone());
         if self.ending.is_none() {
@@ -92,6 +101,10 @@ impl Participation {
             (false, None) => SessionState::Expired,
         }
     }
+    /// The generation in charge.
+    pub fn generation(&self) -> Option<u32> {
+        self.delivery.as_ref().map(|delivery| delivery.generation)
+    }
     /// Whether anything may be on this machine.
     pub fn holds_software(&self) -> bool {
         !matches!(self.stage, Stage::Waiting | Stage::Removed)
@@ -112,27 +125,30 @@ impl Participation {
         self.failure.is_some() && !self.confirmed
     }
     /// What is to be done now.
-    pub(super) fn work(&self) -> Option<Work> {
+    pub(super) fn work(&self) -> Vec<Work> {
         let over = self.ending.is_some() || self.gone_wrong_before_ready();
         match self.stage {
-            Stage::Waiting | Stage::Removed => None,
-            Stage::Delivered if over => Some(Work::Remove),
-            Stage::Delivered => Some(Work::Install),
-            Stage::Installed | Stage::Running if over && self.may_run() => Some(Work::Stop),
-            Stage::Installed | Stage::Stopped if over => Some(Work::Remove),
-            Stage::Installed | Stage::Running if self.may_run() => Some(Work::Run),
-            Stage::Installed | Stage::Running | Stage::Stopped => None,
+            Stage::Waiting | Stage::Removed => Vec::new(),
+            Stage::Delivered if over => vec![Work::Remove],
+            Stage::Delivered => vec![Work::Install],
+            Stage::Installed | Stage::Running if over && self.may_run() => vec![Work::Stop],
+            Stage::Installed | Stage::Stopped if over => vec![Work::Remove],
+            Stage::Installed | Stage::Running | Stage::Stopped => self.work_in_charge(),
         }
     }
     /// # Errors
     /// `wrong-state` for a result that nothing was started for: the supervisor that brings it must give up.
     pub(super) fn result(&mut self, outcome: &Outcome, context: &mut Context<'_>) -> Result<()> {
         match outcome {
-            Outcome::Installed => self.installed(context),
-            Outcome::InstallFailed { failure } => {
-                self.expect_stage(Stage::Delivered, context)?;
-                self.failed(failure, context)
+            Outcome::Installed if self.stage == Stage::Delivered => {
+                self.installed(context);
+                Ok(())
             }
+            Outcome::Installed if self.holds_software() => self.next_installed(context),
+            Outcome::InstallFailed { failure } if self.stage == Stage::Delivered => self.failed(failure, context),
+            Outcome::InstallFailed { failure } if self.holds_software() => self.next_failed(failure, context),
+            Outcome::Installed | Outcome::InstallFailed { .. } => self.expect_stage(Stage::Delivered, context),
+            Outcome::RolledBack => self.rolled_back(context),
             Outcome::Started => self.started(context),
             Outcome::Ready => self.ready(context),
             Outcome::NotReady { failure } | Outcome::GaveUp { failure, .. } => self.failed(failure, context),
@@ -145,27 +161,26 @@ impl Participation {
             _ => Ok(()),
         }
     }
-    fn installed(&mut self, context: &mut Context<'_>) -> Result<()> {
-        self.expect_stage(Stage::Delivered, context)?;
+    fn installed(&mut self, context: &mut Context<'_>) {
         self.stage = Stage::Installed;
         self.report(ReportState::Installed, None, context);
         self.confirm_what_never_runs(context);
-        Ok(())
     }
     /// A role without a run section is confirmed as soon as the service starts.
     fn confirm_what_never_runs(&mut self, context: &mut Context<'_>) {
         if self.stage == Stage::Installed
             && self.start_wanted
             && self.terms.run.is_none()
-            && !self.confirmed
+            && !self.ready
             && self.ending.is_none()
         {
+            self.ready = true;
             self.confirmed = true;
             self.report(ReportState::Confirmed, None, context);
         }
     }
     fn started(&mut self, context: &Context<'_>) -> Result<()> {
-        if self.work() != Some(Work::Run) {
+        if !self.work().contains(&Work::Run) {
             return Err(context.refuse(Code::WrongState, "the program is not to run (any more)"));
         }
         self.stage = Stage::Running;
@@ -173,18 +188,26 @@ impl Participation {
     }
     fn ready(&mut self, context: &mut Context<'_>) -> Result<()> {
         self.expect_stage(Stage::Running, context)?;
-        if !self.confirmed {
+        if !self.ready {
+            self.ready = true;
             self.confirmed = true;
             self.report(ReportState::Confirmed, None, context);
         }
         Ok(())
     }
-    /// It runs, nobody wants it to stop, and it was never ready.
+    /// It runs, nobody wants it to stop, and it has not been ready yet.
     fn is_getting_ready(&self) -> bool {
-        self.stage == Stage::Running && !self.confirmed && self.ending.is_none()
+        self.stage == Stage::Running && !self.ready && self.ending.is_none()
     }
     fn failed(&mut self, failure: &Failure, context: &mut Context<'_>) -> Result<()> {
         self.expect_movement(context)?;
+        if self.goes_back(failure, context) {
+            return Ok(());
+        }
+        self.has_failed(failure, context)
+    }
+    #[expect(clippy::unnecessary_wraps, reason = "a result that was taken, like the others")]
+    fn has_failed(&mut self, failure: &Failure, context: &mut Context<'_>) -> Result<()> {
         self.stage = Stage::Stopped;
         self.failure = Some(failure.clone());
         self.report(ReportState::Failed, Some(failure.clone()), context);
@@ -192,6 +215,13 @@ impl Participation {
     }
     fn stopped(&mut self, context: &mut Context<'_>) -> Result<()> {
         self.expect_movement(context)?;
+        if self.makes_room(context) {
+            return Ok(());
+        }
+        // Two may see that the program of the generation before has come to rest.
+        if self.stage == Stage::Installed && !self.work().contains(&Work::Stop) {
+            return Err(context.refuse(Code::WrongState, "no program was to be stopped"));
+        }
         let ran = self.stage == Stage::Running;
         self.stage = Stage::Stopped;
         if ran {
@@ -224,13 +254,25 @@ impl Participation {
         Err(context.refuse(Code::WrongState, format!("the software is {:?}, not {stage:?}", self.stage)))
     }
     fn report(&self, state: ReportState, failure: Option<Failure>, context: &mut Context<'_>) {
-        let Some(delivery) = &self.delivery else { return };
+        if let Some(delivery) = &self.delivery {
+            self.report_of(delivery, state, failure, None, context);
+        }
+    }
+    fn report_of(
+        &self,
+        delivery: &Delivery,
+        state: ReportState,
+        failure: Option<Failure>,
+        back_to: Option<u32>,
+        context: &mut Context<'_>,
+    ) {
         let report = Report {
             session: context.session(),
             generation: delivery.generation,
             package: Some(delivery.package.digest),
             state,
             failure,
+            back_to,
         };
         context.send(&self.provider, report);
     }

@@ -179,6 +179,7 @@ impl Peer {
                 self.rule.clone_from(rule);
                 Ok(())
             }
+            Decision::RollBack => self.participation.roll_back(context),
             Decision::Stop { reason } => self.leave(reason, context),
             _ => Err(context.refuse(Code::WrongState, "a peer answers or leaves; this is for another party")),
         }
@@ -308,7 +309,7 @@ impl Peer {
         self.phase = Phase::Ended { state, reason };
     }
 
-    pub(super) fn work(&self) -> Option<Work> {
+    pub(super) fn work(&self) -> Vec<Work> {
         self.participation.work()
     }
 
@@ -349,7 +350,7 @@ impl Peer {
             (_, Stage::Waiting | Stage::Removed) => ParticipantState::Accepted,
             (_, Stage::Delivered) => ParticipantState::Delivered,
             (_, Stage::Stopped) => ParticipantState::Stopped,
-            (_, Stage::Installed | Stage::Running) if participation.confirmed => ParticipantState::Confirmed,
+            (_, Stage::Installed | Stage::Running) if participation.ready => ParticipantState::Confirmed,
             (_, Stage::Installed | Stage::Running) => ParticipantState::Installed,
         }
     }
@@ -363,6 +364,7 @@ impl Peer {
             role: self.invitation.role.clone(),
             platform: self.platform.clone(),
             state: self.participant_state(),
+            generation: self.participation.generation(),
             reason: self.participation.failure.as_ref().map(|failure| failure.text.clone()),
             failed: self.participation.failure.is_some(),
         };
@@ -382,10 +384,8 @@ impl Peer {
             ends_at: Some(self.invitation.ends_at),
             over: matches!(self.phase, Phase::Ended { .. }),
             participants: vec![me],
-            packages: package
-                .map(|(delivery, platform)| PackageSummary::new(delivery.package, &delivery.role, platform))
-                .into_iter()
-                .collect(),
+            rollout: None,
+            packages: package.map(|(delivery, platform)| PackageSummary::new(delivery, platform)).into_iter().collect(),
             kept: self.participation.kept.clone(),
             policy: self.rule.as_ref().map(|rule| rule.name.clone()),
         }

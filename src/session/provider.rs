@@ -6,6 +6,7 @@ mod needs;
 mod participant;
 mod phases;
 mod progress;
+mod rollout;
 
 pub use participant::Participant;
 
@@ -17,10 +18,12 @@ use super::machine::{Step, Work};
 use super::summary::{PackageSummary, Summary};
 use crate::message::{Body, Commitment, Envelope, Failure, Interface, PackageRef, ServiceRequest, Verified};
 use crate::model::{
-    Address, Code, Digest, Error, Hash, Key, MessageId, Party, Result, RoleName, SessionId, SessionState, Time,
+    Address, Code, Digest, Error, Hash, Key, MessageId, ParticipantState, Party, Result, RoleName, SessionId,
+    SessionState, Time,
 };
 use crate::service::platform::Platform;
 use progress::News;
+use rollout::Rollout;
 
 #[derive(Clone, Debug)]
 pub struct Provider {
@@ -35,7 +38,10 @@ pub struct Provider {
     pub participants: Vec<Participant>,
     phase: Phase,
     pub built: Vec<Built>,
+    /// The first generation's.
     pub roster_value: Option<Commitment>,
+    /// The generation after it, and so on.
+    rollout: Option<Rollout>,
     /// Invitations tell the tariff.
     tells_tariff: bool,
     /// The Initiator's message by which no more answers are waited for.
@@ -48,6 +54,7 @@ pub struct Provider {
 /// One finished package.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Built {
+    pub generation: u32,
     pub role: RoleName,
     pub platform: Platform,
     pub package: PackageRef,
@@ -87,6 +94,18 @@ struct Chain {
     closed: bool,
 }
 
+impl Built {
+    fn summary(&self) -> PackageSummary {
+        PackageSummary {
+            digest: self.package.digest,
+            size: self.package.size,
+            role: self.role.clone(),
+            platform: self.platform.clone(),
+            generation: self.generation,
+        }
+    }
+}
+
 impl Provider {
     /// # Errors
     /// `bad-message` where what was opened is not an interface.
@@ -104,6 +123,7 @@ impl Provider {
             phase: Phase::Opened,
             built: Vec::new(),
             roster_value: None,
+            rollout: None,
             tells_tariff: *tells_tariff,
             closed_by: None,
             word_given: false,
@@ -116,7 +136,7 @@ impl Provider {
         if self.phase == Phase::Opened && matches!(input.what, What::Decided(Decision::Open { .. })) {
             return Self::begin(self.own.me, self.own.session, input);
         }
-        let before = (self.state(), self.withdrawn());
+        let before = (self.state(), self.withdrawn(), self.rollout_failure().cloned());
         let mut own = self.own.clone();
         let mut context = Context::new(&mut own, input.now, input.seed);
         let mut news = News::default();
@@ -125,6 +145,7 @@ impl Provider {
                 self.received(message, seen_from.as_ref(), &mut news, &mut context)?;
             }
             What::Decided(Decision::Stop { reason }) => self.stop(reason, &mut context)?,
+            What::Decided(Decision::Rebuild) => self.rebuild(&context)?,
             What::Decided(Decision::Withdraw { peer, reason }) => self.withdraw(*peer, reason, None, &mut context)?,
             What::Decided(_) => {
                 return Err(context.refuse(Code::WrongState, "this decision is for another party than the provider"));
@@ -135,6 +156,7 @@ impl Provider {
         self.settle(&mut context);
         news.withdrawn = self.withdrawn();
         news.withdrawn.retain(|one| !before.1.contains(one));
+        news.rollout_stopped = self.rollout_failure().is_some() && self.rollout_failure() != before.2.as_ref();
         self.tell(before.0, news, &mut context);
         let sends = context.sends;
         self.own = own;
@@ -153,7 +175,9 @@ impl Provider {
     pub fn manifest_for(&self, key: &Key, package: &Digest) -> Option<Digest> {
         let one = self.participants.iter().find(|one| one.key() == *key)?;
         let is_its = |built: &&Built| built.role == one.role && Some(&built.platform) == one.platform.as_ref();
-        let built = self.built.iter().filter(is_its).find(|built| built.package.digest == *package);
+        // Equal packages of several generations have a manifest each; what was confirmed is not asked for again.
+        let is_meant = |built: &&Built| built.package.digest == *package && built.generation <= one.generation;
+        let built = self.built.iter().filter(is_its).filter(is_meant).max_by_key(|built| built.generation);
         built.map(|built| built.manifest)
     }
 
@@ -175,8 +199,13 @@ impl Provider {
         match outcome {
             Outcome::Built { role, platform, package, manifest, roster_value } => {
                 self.expect_build(role, platform, context)?;
-                self.roster_value.get_or_insert(*roster_value);
+                let of = match &mut self.rollout {
+                    Some(rollout) => &mut rollout.roster_value,
+                    None => &mut self.roster_value,
+                };
+                of.get_or_insert(*roster_value);
                 self.built.push(Built {
+                    generation: self.generation(),
                     role: role.clone(),
                     platform: platform.clone(),
                     package: *package,
@@ -188,6 +217,10 @@ impl Provider {
                 self.expect_build(role, platform, context)?;
                 let reason = format!("building {role} for {platform} failed: {}", failure.text);
                 let failure = Failure { text: reason.clone(), ..failure.clone() };
+                if self.rolls_out() {
+                    self.stop_rollout(failure);
+                    return Ok(());
+                }
                 self.end(SessionState::Failed, &reason, Some(failure), None, context);
                 Ok(())
             }
@@ -208,13 +241,17 @@ impl Provider {
     }
 
     pub(super) fn work(&self) -> Vec<Work> {
-        if !matches!(self.phase, Phase::Building { .. }) {
+        if !matches!(self.phase, Phase::Building { .. }) && !self.rolls_out() {
             return Vec::new();
         }
+        let generation = self.generation();
         let mut work = Vec::new();
-        for participant in self.participants.iter().filter(|participant| participant.takes_part()) {
+        for participant in
+            self.participants.iter().filter(|one| one.takes_part() && one.state != ParticipantState::Removed)
+        {
             let Some(platform) = participant.platform.clone() else { continue };
-            let built = self.built.iter().any(|built| built.role == participant.role && built.platform == platform);
+            let is_it = |built: &Built| built.role == participant.role && built.platform == platform;
+            let built = self.built.iter().any(|built| built.generation == generation && is_it(built));
             let build = Work::Build { role: participant.role.clone(), platform };
             if !built && !work.contains(&build) {
                 work.push(build);
@@ -263,11 +300,8 @@ impl Provider {
             ends_at: request.map(|request| request.ends_at),
             over: matches!(self.phase, Phase::Ended(_)),
             participants: self.participants.iter().map(Participant::summary).collect(),
-            packages: self
-                .built
-                .iter()
-                .map(|built| PackageSummary::new(built.package, &built.role, &built.platform))
-                .collect(),
+            rollout: self.rollout_summary(),
+            packages: self.built.iter().map(Built::summary).collect(),
             kept: Vec::new(),
             policy: None,
         }

@@ -58,6 +58,10 @@ pub struct Script {
     pub install_fails: bool,
     pub install_takes: Span,
     pub never_ready: bool,
+    /// The generation that never gets ready.
+    pub unready: Option<u32>,
+    /// Generations after the first cannot be installed.
+    pub install_fails_later: bool,
     pub exits_after: Option<Span>,
     pub gives_up_after: Option<Span>,
 }
@@ -71,6 +75,8 @@ impl Default for Script {
             install_fails: false,
             install_takes: Span::from_secs(5),
             never_ready: false,
+            unready: None,
+            install_fails_later: false,
             exits_after: None,
             gives_up_after: None,
         }

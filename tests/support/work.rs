@@ -29,7 +29,9 @@ impl Theatre {
                 manifest: Digest::of(b"manifest"),
                 roster_value: play::commitment(9),
             },
-            Work::Install if node.script.install_fails => Outcome::InstallFailed { failure: fails("no space") },
+            Work::Install if node.script.install_fails || (node.script.install_fails_later && node.disk) => {
+                Outcome::InstallFailed { failure: fails("no space") }
+            }
             Work::Install => {
                 node.disk = true;
                 Outcome::Installed
@@ -41,6 +43,10 @@ impl Theatre {
                 let node = &mut self.nodes[index];
                 node.running = None;
                 Outcome::Stopped { meter: Some(node.meter.clone()) }
+            }
+            Work::RollBack => {
+                assert!(node.running.is_none(), "{index}: software is taken away under a running program");
+                Outcome::RolledBack
             }
             Work::Remove => {
                 assert!(node.running.is_none(), "{index}: software is removed under a running program");
@@ -65,8 +71,9 @@ impl Theatre {
         node.running = Some(started);
         node.meter.starts += 1;
         let script = node.script.clone();
+        let generation = self.nodes[index].machine().and_then(|machine| machine.participation()?.generation());
         let mut then = |span, what| self.later(span, Happening::Supervisor { node: index, started, what });
-        if script.never_ready {
+        if script.never_ready || (script.unready.is_some() && script.unready == generation) {
             return then(Span::from_secs(30), Event::NotReady);
         }
         then(Span::from_secs(3), Event::Ready);

@@ -117,6 +117,7 @@ impl Cast {
             package: Some(Digest::of(b"package")),
             state: ReportState::Failed,
             failure: Some(Failure { code: Code::NotReady, text: "too slow".to_owned(), tail: Some("…".to_owned()) }),
+            back_to: None,
         };
         self.message(10, PEER, PROVIDER, report).seal(&self.keys[PEER])
     }

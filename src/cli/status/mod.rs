@@ -14,7 +14,7 @@ use crate::roles::Node;
 use crate::roles::sitting::Projection;
 use crate::roles::timeline::timeline;
 use crate::roles::transcript::{self, Transcript};
-use crate::session::Summary;
+use crate::session::{RolloutState, RolloutSummary, Summary};
 use crate::store::file;
 use crate::ui::escape::escape_line;
 use crate::ui::table::table;
@@ -175,6 +175,18 @@ fn list(sessions: &[Summary]) -> String {
     table(&["SESSION", "PARTY", "SERVICE", "STATE", "PARTICIPANTS", "REASON"], &rows)
 }
 
+/// How far a later generation has come.
+fn rollout(rollout: &RolloutSummary) -> String {
+    let state = match rollout.state {
+        RolloutState::Building => "is built",
+        RolloutState::Delivering => "is delivered to one after the other",
+        RolloutState::Delivered => "is delivered",
+        RolloutState::Stopped => "was stopped",
+    };
+    let why = rollout.failure.as_ref().map(|failure| format!(": {}", escape_line(&failure.text))).unwrap_or_default();
+    format!("rollout   generation {} {state}{why}", rollout.generation)
+}
+
 /// One session for a person.
 pub(super) fn describe(summary: &Summary, now: Time) -> String {
     let version = summary.version.as_ref().map(|version| format!(" {version}")).unwrap_or_default();
@@ -193,9 +205,12 @@ pub(super) fn describe(summary: &Summary, now: Time) -> String {
     if let Some(ends_at) = summary.ends_at.filter(|_| summary.state < SessionState::Terminating) {
         lines.push(format!("ends      {} ({ends_at})", relative(ends_at, now)));
     }
+    lines.extend(summary.rollout.as_ref().map(rollout));
     for who in &summary.participants {
         let reason = who.reason.as_ref().map(|reason| format!(": {}", escape_line(reason))).unwrap_or_default();
-        lines.push(format!("  {:<12} {:<12} {}{reason}", who.name, who.role, who.state));
+        let later = who.generation.filter(|generation| *generation > 1);
+        let later = later.map(|generation| format!(" (generation {generation})")).unwrap_or_default();
+        lines.push(format!("  {:<12} {:<12} {}{later}{reason}", who.name, who.role, who.state));
     }
     for package in &summary.packages {
         lines.push(format!(

@@ -10,7 +10,7 @@ use crate::model::{Key, ParticipantState, Result, SessionState, Time};
 use crate::service::Roster;
 use crate::service::platform::Platform;
 use crate::session::participation::{Participation, Stage};
-use crate::session::summary::{PackageSummary, ParticipantSummary, Summary};
+use crate::session::summary::{PackageSummary, ParticipantSummary, Summary, went_back};
 
 #[derive(Clone, Debug)]
 pub(super) struct Mirror {
@@ -26,6 +26,10 @@ struct Seen {
     state: ParticipantState,
     platform: Option<Platform>,
     reason: Option<String>,
+    /// The one that it reported last to have taken over.
+    generation: Option<u32>,
+    /// The latest one that it did not keep: the reason is of it.
+    went_back: Option<u32>,
     failed: bool,
     left: bool,
     reported: Time,
@@ -43,6 +47,8 @@ impl Mirror {
             state: ParticipantState::Invited,
             platform: None,
             reason: None,
+            generation: None,
+            went_back: None,
             failed: false,
             left: false,
             reported: Time::from_unix_ms(0),
@@ -94,7 +100,8 @@ impl Mirror {
         if issued > self.told {
             self.told = issued;
             self.state = progress.state;
-            if progress.failure.is_some() {
+            // A generation that could not be rolled out is forgotten when a later one is.
+            if progress.failure.is_some() || progress.state == SessionState::Running {
                 self.failure.clone_from(&progress.failure);
             }
         }
@@ -124,13 +131,24 @@ impl Mirror {
 impl Seen {
     fn report(&mut self, report: &Report, issued: Time) {
         if let Some(failure) = &report.failure {
-            self.failed = true;
-            self.reason = Some(failure.text.clone());
+            self.failed |= report.back_to.is_none();
+            self.reason = Some(match report.back_to {
+                Some(back_to) => went_back(report.generation, back_to, failure),
+                None => failure.text.clone(),
+            });
         }
         if issued <= self.reported {
             return;
         }
         self.reported = issued;
+        if report.back_to.is_some() {
+            self.went_back = Some(report.generation);
+            return;
+        }
+        if self.went_back.is_some_and(|failed| failed < report.generation && report.state == ReportState::Confirmed) {
+            (self.went_back, self.reason) = (None, None);
+        }
+        self.generation = Some(report.generation);
         self.state = match report.state {
             ReportState::Installed => ParticipantState::Installed,
             ReportState::Confirmed => ParticipantState::Confirmed,
@@ -158,6 +176,7 @@ impl Active {
             role: request.role.clone(),
             platform: Some(request.platform.clone()),
             state: own_state(&self.participation),
+            generation: self.participation.generation(),
             reason: own_failure.map(|failure| failure.text),
             failed: self.participation.failure.is_some(),
         });
@@ -170,12 +189,13 @@ impl Active {
                 role: peer.role.clone(),
                 platform: seen.platform.clone(),
                 state: if seen.left && !gone { ParticipantState::Left } else { seen.state },
+                generation: seen.generation,
                 reason: seen.reason.clone(),
                 failed: seen.failed,
             });
         }
         if let Some(delivery) = &self.participation.delivery {
-            summary.packages.push(PackageSummary::new(delivery.package, &delivery.role, &request.platform));
+            summary.packages.push(PackageSummary::new(delivery, &request.platform));
         }
     }
 }
@@ -186,7 +206,7 @@ fn own_state(participation: &Participation) -> ParticipantState {
         _ if participation.failure.is_some() => ParticipantState::Failed,
         Stage::Waiting | Stage::Removed => ParticipantState::Accepted,
         Stage::Delivered => ParticipantState::Delivered,
-        Stage::Installed | Stage::Running if participation.confirmed => ParticipantState::Confirmed,
+        Stage::Installed | Stage::Running if participation.ready => ParticipantState::Confirmed,
         Stage::Installed | Stage::Running => ParticipantState::Installed,
         Stage::Stopped => ParticipantState::Stopped,
     }

@@ -211,7 +211,7 @@ impl Provider {
 
     fn reported(&mut self, index: usize, report: &Report, message: &Verified<Message>, news: &mut News) {
         let participant = &mut self.participants[index];
-        participant.report(report.state, report.failure.as_ref(), message.head.issued);
+        participant.report(report, message.head.issued);
         if participant.is_peer() {
             news.reports.push(message.envelope().clone());
         }

@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use crate::message::{Envelope, Failure, ReportState};
+use crate::message::{Envelope, Failure, Report, ReportState};
 use crate::model::{Address, Error, Hash, Key, MessageId, Name, ParticipantState, RoleName, Time};
 use crate::service::platform::Platform;
-use crate::session::summary::ParticipantSummary;
+use crate::session::summary::{ParticipantSummary, went_back};
 
 #[derive(Clone, Debug, PartialEq)]
 pub struct Participant {
@@ -24,6 +24,15 @@ pub struct Participant {
     pub(super) delivered: bool,
     /// The delivery's id, until it is known to be taken or refused.
     pub(super) delivery: Option<MessageId>,
+    /// The latest generation that was delivered, and when.
+    pub(super) generation: u32,
+    pub(super) delivered_at: Time,
+    /// The one that it reported last to have taken over.
+    runs: Option<u32>,
+    /// The latest one that it confirmed.
+    pub(super) confirmed_generation: u32,
+    /// The latest one that it did not keep, and why.
+    pub(super) update_failed: Option<(u32, Failure)>,
     /// It would not take the delivery, so it has nothing.
     pub(super) refused_delivery: bool,
     pub(super) start_sent: bool,
@@ -49,6 +58,11 @@ impl Participant {
             reason: None,
             delivered: false,
             delivery: None,
+            generation: 0,
+            delivered_at: Time::from_unix_ms(0),
+            runs: None,
+            confirmed_generation: 0,
+            update_failed: None,
             refused_delivery: false,
             start_sent: false,
             confirmed: false,
@@ -107,30 +121,49 @@ impl Participant {
             self.state = ParticipantState::Declined;
             self.reason = Some(format!("its node refused the invitation: {}", error.message));
         }
-        if self.delivery == Some(message) && self.state == ParticipantState::Delivered {
-            let text = format!("its node refused the delivery: {}", error.message);
-            self.failure = Some(Failure { code: error.code, text, tail: None });
+        let text = format!("its node refused the delivery: {}", error.message);
+        let failure = Failure { code: error.code, text, tail: None };
+        if self.delivery == Some(message) && self.generation > 1 {
+            self.update_failed = Some((self.generation, failure));
+        } else if self.delivery == Some(message) && self.state == ParticipantState::Delivered {
+            self.failure = Some(failure);
             self.state = ParticipantState::Failed;
             self.refused_delivery = true;
         }
     }
     /// Takes a report, unless a later one came before it.
-    pub(super) fn report(&mut self, state: ReportState, failure: Option<&Failure>, issued: Time) {
-        if let Some(failure) = failure {
-            self.failure.get_or_insert_with(|| failure.clone());
+    pub(super) fn report(&mut self, report: &Report, issued: Time) {
+        match (&report.failure, report.back_to) {
+            (Some(failure), Some(_)) => self.update_failed = Some((report.generation, failure.clone())),
+            (Some(failure), None) => drop(self.failure.get_or_insert_with(|| failure.clone())),
+            (None, _) => {}
         }
-        self.confirmed |= state == ReportState::Confirmed;
+        if report.state == ReportState::Confirmed {
+            self.confirmed = true;
+            self.confirmed_generation = self.confirmed_generation.max(report.generation);
+        }
         if issued <= self.reported {
             return;
         }
         self.reported = issued;
-        self.state = match state {
+        // Which one took over again, its next report says.
+        if report.back_to.is_some() {
+            return;
+        }
+        self.runs = Some(report.generation);
+        self.state = match report.state {
             ReportState::Installed => ParticipantState::Installed,
             ReportState::Confirmed => ParticipantState::Confirmed,
             ReportState::Stopped => ParticipantState::Stopped,
             ReportState::Removed => ParticipantState::Removed,
             ReportState::Failed => ParticipantState::Failed,
         };
+    }
+    fn why(&self) -> Option<String> {
+        let failed = self.failure.as_ref().map(|failure| failure.text.clone());
+        let update = self.update_failed.as_ref().filter(|(generation, _)| *generation > self.confirmed_generation);
+        let back = update.map(|(generation, failure)| went_back(*generation, self.confirmed_generation, failure));
+        failed.or(back).or_else(|| self.reason.clone())
     }
     pub(super) fn summary(&self) -> ParticipantSummary {
         let left = self.left && self.state != ParticipantState::Removed;
@@ -140,7 +173,8 @@ impl Participant {
             role: self.role.clone(),
             platform: self.platform.clone(),
             state: if left { ParticipantState::Left } else { self.state },
-            reason: self.failure.as_ref().map(|failure| failure.text.clone()).or_else(|| self.reason.clone()),
+            generation: self.runs,
+            reason: self.why(),
             failed: self.failure.is_some(),
         }
     }

@@ -108,6 +108,7 @@ impl Provider {
         if matches!(self.phase, Phase::Starting { .. } | Phase::Running) {
             self.start_the_installed(context);
         }
+        self.settle_rollout(context);
     }
 
     fn late(&mut self, what: &str, missing: &str, limit: Span, context: &mut Context<'_>) {
@@ -182,7 +183,7 @@ impl Provider {
             Phase::Delivering { since } => Some((*since + deadline::DELIVERING).min(self.asked().ends_at)),
             Phase::Starting { .. } if self.held() => Some(self.asked().ends_at),
             Phase::Starting { since } => Some((*since + deadline::STARTING).min(self.asked().ends_at)),
-            Phase::Running => Some(self.asked().ends_at),
+            Phase::Running => self.rollout_wakes().into_iter().chain([self.asked().ends_at]).min(),
             Phase::Terminating(ending) => Some(ending.since + deadline::TERMINATING),
         }
     }

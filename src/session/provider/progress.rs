@@ -1,8 +1,9 @@
 //! What the provider sends: invitations, deliveries, starts, the end, and how it goes.
 
-use super::{Ending, Participant, Phase, Provider};
+use super::{Built, Ending, Participant, Phase, Provider};
+use crate::message::secret::roster_secret;
 use crate::message::{Delivery, Envelope, Progress, Start, Terminate, Withdrawn};
-use crate::model::{Address, MessageId, SessionState};
+use crate::model::{Address, MessageId, ParticipantState, SessionState};
 use crate::service::{Member, Roster};
 use crate::session::context::Context;
 
@@ -12,50 +13,67 @@ pub(super) struct News {
     pub(super) answers: Vec<Envelope>,
     pub(super) reports: Vec<Envelope>,
     pub(super) withdrawn: Vec<Withdrawn>,
+    /// A generation will not be delivered any further.
+    pub(super) rollout_stopped: bool,
 }
 
 impl News {
     fn is_empty(&self) -> bool {
-        self.answers.is_empty() && self.reports.is_empty() && self.withdrawn.is_empty()
+        self.answers.is_empty() && self.reports.is_empty() && self.withdrawn.is_empty() && !self.rollout_stopped
     }
 }
 
 impl Provider {
-    /// The participants, as everyone gets to see them.
+    /// The participants of the latest generation, as everyone gets to see them.
     pub fn roster(&self) -> Roster {
-        let mut members = self.participants.iter().filter(|one| one.accepted()).filter_map(member);
+        match &self.rollout {
+            Some(rollout) => rollout.roster.clone(),
+            None => self.roster_of(Participant::accepted),
+        }
+    }
+    pub(super) fn roster_of(&self, counts: impl Fn(&Participant) -> bool) -> Roster {
+        let mut members = self.participants.iter().filter(|one| counts(one)).filter_map(member);
         let initiator = members.next().expect("the Initiator is always a participant, with its platform");
         Roster { initiator, peers: members.collect() }
     }
 
     /// A12: tells each participant what is there for it.
     pub(super) fn deliver(&mut self, context: &mut Context<'_>) {
-        let roster = self.roster();
-        let (ends_at, roster_value) = (self.asked().ends_at, self.roster_value);
-        for participant in self.participants.iter_mut().filter(|one| one.takes_part()) {
-            let built = self
-                .built
-                .iter()
-                .find(|built| built.role == participant.role && Some(&built.platform) == participant.platform.as_ref());
-            let (Some(built), Some(roster_value)) = (built, roster_value) else { continue };
-            let delivery = Delivery {
-                session: context.session(),
-                generation: 1,
-                role: participant.role.clone(),
-                package: built.package,
-                manifest: built.manifest,
-                roster: roster.clone(),
-                roster_value,
-                configuration: serde_json::json!({ "name": participant.name, "address": participant.address, "role": participant.role }),
-                ends_at,
-            };
-            let outgoing = context.send(&participant.address, delivery);
-            outgoing.secrets = vec!["roster".to_owned(), format!("options.{}", participant.role)];
-            participant.delivery = Some(outgoing.message.head.id);
-            participant.delivered = true;
-            participant.state = crate::model::ParticipantState::Delivered;
+        for index in 0..self.participants.len() {
+            if self.participants[index].takes_part() && self.deliver_to(index, context) {
+                self.participants[index].delivered = true;
+                self.participants[index].state = ParticipantState::Delivered;
+            }
         }
         self.phase = Phase::Delivering { since: context.now };
+    }
+
+    /// The latest generation for one participant; says whether there is a package for it.
+    pub(super) fn deliver_to(&mut self, index: usize, context: &mut Context<'_>) -> bool {
+        let (generation, roster, ends_at) = (self.generation(), self.roster(), self.asked().ends_at);
+        let roster_value = self.rollout.as_ref().map_or(self.roster_value, |rollout| rollout.roster_value);
+        let participant = &mut self.participants[index];
+        let is_its =
+            |built: &&Built| built.role == participant.role && Some(&built.platform) == participant.platform.as_ref();
+        let built = self.built.iter().filter(is_its).find(|built| built.generation == generation);
+        let (Some(built), Some(roster_value)) = (built, roster_value) else { return false };
+        let delivery = Delivery {
+            session: context.session(),
+            generation,
+            role: participant.role.clone(),
+            package: built.package,
+            manifest: built.manifest,
+            roster,
+            roster_value,
+            configuration: serde_json::json!({ "name": participant.name, "address": participant.address, "role": participant.role }),
+            ends_at,
+        };
+        let outgoing = context.send(&participant.address, delivery);
+        outgoing.secrets = vec![roster_secret(generation), format!("options.{}", participant.role)];
+        participant.delivery = Some(outgoing.message.head.id);
+        participant.generation = generation;
+        participant.delivered_at = context.now;
+        true
     }
 
     /// A15: everyone that has installed gets `start`, the late ones as they come.
@@ -113,6 +131,7 @@ impl Provider {
                 })
             })
         });
+        let failure = failure.or_else(|| self.rollout_failure().filter(|_| self.phase == Phase::Running).cloned());
         let progress = Progress {
             session: context.session(),
             state: self.state(),
