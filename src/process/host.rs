@@ -17,6 +17,9 @@ use regex_lite::Regex;
 use super::PATH;
 use super::command::Tools;
 use super::pid::{self, Identity};
+use crate::service::device::{DeviceDescription, Tool};
+use crate::service::fit;
+use crate::service::platform::Platform;
 use crate::service::requirement::{ProgramVersion, Requirement};
 
 /// Programs that are asked for their version, and how: a requirement comes from another party and is looked at before
@@ -51,65 +54,95 @@ const TELL_VERSION: [(&str, &str); 24] = [
 const VERSION_LIMIT: Duration = Duration::from_secs(3);
 /// … and so many bytes.
 const VERSION_BYTES: u64 = 16 * 1024;
-/// What can be told of this machine; what cannot is absent.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Facts {
-    /// Bytes of memory, in use or not.
-    pub memory: Option<u64>,
-    /// Bytes that may still be written below the folder that was asked about.
-    pub disk: Option<u64>,
-    /// The fastest processor's clock.
-    pub cpu_mhz: Option<u64>,
-    pub cpus: Option<u64>,
-    /// Whether programs can open windows.
-    pub display: bool,
-}
+/// Tools that a description of this machine tells of, beside those that tell their versions and the emulators.
+const LOOKED_FOR: [&str; 9] = ["bwrap", "flatpak", "glibc", "kernel", "musl", "sh", "systemctl", "unzip", "xdg-open"];
 
-impl Facts {
-    /// `environment` is the user's, which says whether there is a display.
-    pub fn of(disk_at: &Path, environment: &BTreeMap<String, String>) -> Self {
-        let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
-        // The folder itself may not have been made yet.
-        let disk = disk_at.ancestors().find_map(|folder| rustix::fs::statvfs(folder).ok());
-        let top_khz = || read("/sys/devices/system/cpu/cpu0/cpufreq/cpuinfo_max_freq").trim().parse::<u64>().ok();
-        let shows = |name: &str| environment.get(name).is_some_and(|value| !value.is_empty());
-        Self {
-            memory: memory_bytes(&read("/proc/meminfo")),
-            disk: disk.map(|disk| disk.f_bavail.saturating_mul(disk.f_frsize)),
-            cpu_mhz: cpu_mhz(&read("/proc/cpuinfo")).or_else(|| Some(top_khz()? / 1000)),
-            cpus: std::thread::available_parallelism().ok().map(|cpus| cpus.get() as u64),
-            display: shows("DISPLAY") || shows("WAYLAND_DISPLAY"),
-        }
-    }
+/// Everything that this machine can say of itself to somebody who has programs. `environment` is the user's, which says
+/// whether there is a display. Asks programs for their versions, each for 3 s at most and all at once.
+pub fn describe(disk_at: &Path, environment: &BTreeMap<String, String>) -> DeviceDescription {
+    let names = TELL_VERSION.iter().map(|(name, _)| (*name).to_owned());
+    let others = LOOKED_FOR.iter().map(|name| (*name).to_owned());
+    let mut device = facts(disk_at, environment);
+    device.tools = look_for(names.chain(others).chain(fit::emulators()).collect());
+    device
 }
 
 /// One sentence for each requirement that this machine does not meet. What cannot be found out is not held against it.
 pub fn unmet(requirements: &[Requirement], disk_at: &Path, environment: &BTreeMap<String, String>) -> Vec<String> {
-    let facts = Facts::of(disk_at, environment);
-    requirements.iter().filter_map(|wanted| Some(format!("{wanted}: {}", lacking(wanted, &facts)?))).collect()
+    let device = describe_for(requirements, disk_at, environment);
+    requirements.iter().filter_map(|wanted| Some(format!("{wanted}: {}", fit::lacking(wanted, &device)?))).collect()
 }
 
-fn lacking(wanted: &Requirement, facts: &Facts) -> Option<String> {
-    let less = |there: Option<u64>, wanted: u64| there.filter(|there| *there < wanted);
-    let has = |there: String| format!("this machine has {there}");
-    match wanted {
-        Requirement::Display => (!facts.display).then(|| "this machine has no display".into()),
-        Requirement::Memory(bytes) => less(facts.memory, *bytes).map(mebibytes).map(has),
-        Requirement::Disk(bytes) => less(facts.disk, *bytes).map(mebibytes).map(has),
-        Requirement::CpuMhz(mhz) => less(facts.cpu_mhz, *mhz).map(|there| has(there.to_string())),
-        Requirement::Cpus(count) => less(facts.cpus, *count).map(|there| has(there.to_string())),
-        Requirement::Program { name, at_least } => program_lacking(name, at_least.as_ref()),
+/// This machine as far as these requirements want to know it.
+pub fn describe_for(
+    requirements: &[Requirement],
+    disk_at: &Path,
+    environment: &BTreeMap<String, String>,
+) -> DeviceDescription {
+    let named = requirements.iter().filter_map(|wanted| match wanted {
+        Requirement::Program { name, .. } => Some(name.clone()),
+        _ => None,
+    });
+    let mut device = facts(disk_at, environment);
+    device.tools = look_for(named.collect());
+    device
+}
+
+/// All but the tools.
+fn facts(disk_at: &Path, environment: &BTreeMap<String, String>) -> DeviceDescription {
+    let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
+    // The folder itself may not have been made yet.
+    let disk = disk_at.ancestors().find_map(|folder| rustix::fs::statvfs(folder).ok());
+    let top_khz = || read("/sys/devices/system/cpu/cpu0/cpufreq/cpuinfo_max_freq").trim().parse::<u64>().ok();
+    let shows = |name: &str| environment.get(name).is_some_and(|value| !value.is_empty());
+    DeviceDescription {
+        system: system_name(&read("/etc/os-release")),
+        memory: memory_bytes(&read("/proc/meminfo")),
+        disk: disk.map(|disk| disk.f_bavail.saturating_mul(disk.f_frsize)),
+        cpu_mhz: cpu_mhz(&read("/proc/cpuinfo")).or_else(|| Some(top_khz()? / 1000)),
+        cpus: std::thread::available_parallelism().ok().map(|cpus| cpus.get() as u64),
+        display: Some(shows("DISPLAY") || shows("WAYLAND_DISPLAY")),
+        ..DeviceDescription::of(Platform::here())
     }
 }
 
-fn program_lacking(name: &str, at_least: Option<&ProgramVersion>) -> Option<String> {
-    let Some(path) = find_program(name) else { return Some(format!("not found on {PATH}")) };
-    let wanted = at_least?;
-    TELL_VERSION.iter().find(|(known, _)| *known == name)?;
-    let Some(there) = program_version(&path, name) else {
-        return Some(format!("{} does not tell its version", path.display()));
-    };
-    (there < *wanted).then(|| format!("{name} {there} is installed"))
+/// `PRETTY_NAME` of os-release(5).
+fn system_name(os_release: &str) -> Option<String> {
+    let name = os_release.lines().find_map(|line| line.strip_prefix("PRETTY_NAME="))?;
+    Some(name.trim_matches('"').chars().take(100).collect())
+}
+
+/// Looks for programs, all at the same time.
+fn look_for(names: Vec<String>) -> BTreeMap<String, Tool> {
+    std::thread::scope(|scope| {
+        let looking: Vec<_> = names.into_iter().map(|name| scope.spawn(|| (tool(&name), name))).collect();
+        looking.into_iter().filter_map(|one| one.join().ok()).map(|(tool, name)| (name, tool)).collect()
+    })
+}
+
+fn tool(name: &str) -> Tool {
+    match name {
+        "kernel" => kernel().map_or(Tool::There, Tool::Version),
+        "glibc" | "musl" => {
+            libc().filter(|(libc, _)| *libc == name).map_or(Tool::Absent, |(_, version)| Tool::Version(version))
+        }
+        _ => match find_program(name) {
+            Some(path) => program_version(&path, name).map_or(Tool::There, Tool::Version),
+            None => Tool::Absent,
+        },
+    }
+}
+
+fn kernel() -> Option<ProgramVersion> {
+    version_in(rustix::system::uname().release().to_str().ok()?)?.parse().ok()
+}
+
+/// The C library: `ldd` is part of it, and tells its version.
+fn libc() -> Option<(&'static str, ProgramVersion)> {
+    let told = output_of(&find_executable("ldd")?, &["--version"], VERSION_LIMIT)?;
+    let name = if told.contains("musl") { "musl" } else { "glibc" };
+    let line = told.lines().find(|line| line.contains("ersion") || line.contains("ldd"))?;
+    Some((name, version_in(line.rsplit(' ').next().unwrap_or(line))?.parse().ok()?))
 }
 
 /// The program's file on the fixed path. `python` is also looked for as `python3`; `jvm` is `java`.
@@ -200,10 +233,6 @@ fn cpu_mhz(cpuinfo: &str) -> Option<u64> {
     mhz.max()
 }
 
-fn mebibytes(bytes: u64) -> String {
-    format!("{} MiB", bytes / (1024 * 1024))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -216,7 +245,7 @@ mod tests {
     #[test]
     fn what_this_machine_has_is_met() {
         let environment = BTreeMap::from([("DISPLAY".to_owned(), ":0".to_owned())]);
-        assert!(Facts::of(Path::new("/"), &environment).display);
+        assert_eq!(facts(Path::new("/"), &environment).display, Some(true));
         let none: [String; 0] = [];
         assert_eq!(unmet_here(&["sh", "memory>=1MiB", "disk>=1MiB", "cpus>=1", "cpu-mhz>=1"]), none);
     }
@@ -224,7 +253,7 @@ mod tests {
     #[test]
     fn what_it_lacks_is_named_with_what_it_has() {
         let unmet = unmet_here(&["no-such-tool>=2", "memory>=900TiB", "display", "perl>=99.1"]);
-        assert_eq!(unmet[0], format!("no-such-tool>=2: not found on {PATH}"));
+        assert_eq!(unmet[0], "no-such-tool>=2: not found on this machine");
         assert!(unmet[1].starts_with("memory>=900TiB: this machine has ") && unmet[1].ends_with(" MiB"));
         assert_eq!(unmet[2], "display: this machine has no display");
         assert!(unmet[3].starts_with("perl>=99.1: perl 5."), "{}", unmet[3]);
@@ -269,6 +298,17 @@ mod tests {
         while Identity::of(pid).is_some_and(|left| left.is_alive()) {
             std::thread::yield_now();
         }
+    }
+
+    #[test]
+    fn a_machine_describes_itself() {
+        let device = describe(Path::new("/not/made/yet"), &BTreeMap::new());
+        assert_eq!(device.platform, Platform::here());
+        assert!(device.has("sh") && device.has("kernel") && device.memory.is_some() && device.disk.is_some());
+        assert_eq!(device.tools.get("qemu-s390x").is_some_and(|tool| *tool == Tool::Absent), !device.has("qemu-s390x"));
+        assert!(device.has("glibc") || device.has("musl") || find_executable("ldd").is_none());
+        assert_eq!(device.clone().check().unwrap(), device);
+        assert_eq!(system_name("NAME=x\nPRETTY_NAME=\"Debian 12\"\n").as_deref(), Some("Debian 12"));
     }
 
     #[test]

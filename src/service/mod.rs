@@ -1,10 +1,12 @@
 //! What a service is: `service.toml`, the interface made of it, options, roster, templates, tariff. Text in, types out.
 
 pub mod consent;
-pub mod counted;
 pub mod definition;
+pub mod device;
+pub mod fit;
 pub mod interface;
 pub mod launch;
+pub mod license;
 pub mod option;
 pub mod parse;
 pub mod permission;
@@ -17,6 +19,7 @@ pub mod template;
 pub mod usage;
 
 pub use definition::{Definition, Permissions, Role, RoleTerms, Run};
+pub use device::DeviceDescription;
 pub use interface::Interface;
 pub use option::{OptionSpec, Options};
 pub use parse::{Finding, findings_to_error, parse};

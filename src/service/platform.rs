@@ -24,6 +24,14 @@ impl Platform {
     pub fn here() -> Self {
         Self(format!("{}-{}", std::env::consts::OS, std::env::consts::ARCH))
     }
+    /// As Rust names it: `linux`, `windows`.
+    pub fn os(&self) -> &str {
+        self.0.split_once('-').map_or("", |(os, _)| os)
+    }
+    /// As Rust names it: `x86_64`, `aarch64`.
+    pub fn cpu(&self) -> &str {
+        self.0.split_once('-').map_or("", |(_, cpu)| cpu)
+    }
 }
 impl fmt::Display for Platform {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
