@@ -71,6 +71,7 @@ fn manifest(bytes: &[u8], entries: u64, lengths: &[(u64, u64)], tree: Hash) -> M
         generation: 1,
         terms: serde_json::from_value(terms).unwrap(),
         license: None,
+        program: None,
         definition: Digest::of(b"definition"),
         options: Digest::of(b"options"),
         package: PackageId { digest: Digest::of(bytes), size: bytes.len() as u64 },

@@ -55,8 +55,8 @@ fn pretty(bytes: &[u8]) -> Vec<u8> {
 #[test]
 fn every_good_message_reads_and_is_sealed_to_the_same_bytes() {
     let cast = Cast::new();
-    let good = cast.good();
-    assert_eq!(good.len(), 18, "one of each type");
+    let good = [cast.good(), cast.program().to_vec()].concat();
+    assert_eq!(good.len(), 21, "one of each type");
     for message in good {
         let signer = cast.signer(&message);
         let me = cast.keys.iter().find(|key| key.key() == message.head.to).unwrap();

@@ -1,32 +1,39 @@
 //! `deployctl remove`
 
+use std::path::PathBuf;
+use std::sync::Arc;
+
 use serde::Serialize;
 
 use super::shell::Shell;
-use super::{status, stop};
-use crate::model::{Party, Result, Span};
+use super::status::{self, program};
+use super::stop;
+use crate::message::ReportState;
+use crate::model::{Key, Party, Result, ServiceName, Span};
+use crate::roles::Node;
 use crate::roles::drive::ByHand;
 use crate::roles::housekeeping::Found;
 use crate::roles::part::Wishes;
 use crate::roles::sitting::Projection;
 use crate::session::Summary;
+use crate::store::programs::Program;
 use crate::ui::table::table;
 
 /// How long to wait until the software is gone.
 const GONE: Span = Span::from_secs(120);
 
-/// Remove the software of a session
+/// Remove the software of a session, or a program
 ///
 /// From this machine, and nothing else. If it is running, you leave the session first
-/// (as a peer) or end it (as the Initiator).
+/// (as a peer) or end it (as the Initiator); a program is stopped.
 #[derive(clap::Args)]
 #[command(after_long_help = "Examples:
   deployctl remove 7k3q
   deployctl remove 7k3q --keep-data     leaves the program's own data
   deployctl remove --expired --dry-run  shows what nobody needs any more")]
 pub(super) struct Args {
-    /// A session, by any unambiguous beginning of its id
-    #[arg(required_unless_present = "expired")]
+    /// A session, by any unambiguous beginning of its id; or an installed program
+    #[arg(value_name = "SESSION|PROGRAM", required_unless_present = "expired")]
     session: Option<String>,
     /// Leave the program's own data folder
     #[arg(long)]
@@ -70,7 +77,10 @@ fn remove_expired(dry_run: bool, shell: &Shell) -> Result<()> {
 pub(super) fn run(args: &Args, shell: &Shell) -> Result<()> {
     let Some(prefix) = args.session.as_deref() else { return remove_expired(args.dry_run, shell) };
     let node = shell.node()?;
-    let part = node.part_as(prefix, &[Party::Initiator, Party::Peer])?;
+    if let Some(found) = program::named(&node, prefix)? {
+        return remove_program(&node, &found, args.keep_data, shell);
+    }
+    let part = node.part_as(prefix, &[Party::Initiator, Party::Peer]).map_err(|why| program::unknown(prefix, why))?;
     let (session, party) = (part.summary.session, part.summary.party);
     if part.removed {
         shell.ui.note("nothing of it is installed");
@@ -99,6 +109,34 @@ pub(super) fn run(args: &Args, shell: &Shell) -> Result<()> {
     })?;
     shell.ui.note(&said(&summary));
     shell.ui.data(&summary, || status::describe(&summary, shell.system.now()))
+}
+
+/// A program that was removed.
+#[derive(Serialize)]
+struct Removed {
+    program: ServiceName,
+    signer: Key,
+    state: ReportState,
+    /// What is still there: the data if they were to be kept, and whatever is not ours.
+    kept: Vec<PathBuf>,
+}
+
+fn remove_program(node: &Arc<Node>, program: &Program, keep_data: bool, shell: &Shell) -> Result<()> {
+    let id = &program.id;
+    let kept = shell.run(async {
+        node.stop_program(id, Some(shell.timeout.unwrap_or(GONE))).await?;
+        let kept = node.remove_program(id, keep_data)?;
+        node.send_mail().await?;
+        Ok(kept)
+    })?;
+    let removed = Removed { program: id.name.clone(), signer: id.signer, state: ReportState::Removed, kept };
+    let rest: Vec<_> = removed.kept.iter().map(|path| path.display().to_string()).collect();
+    let text = match rest.as_slice() {
+        [] => format!("removed; nothing of {} is left on this machine", id.name),
+        rest => format!("removed; kept: {}", rest.join(", ")),
+    };
+    shell.ui.note(&text);
+    shell.ui.data(&removed, String::new)
 }
 
 fn said(summary: &Summary) -> String {

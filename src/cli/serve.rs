@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::shell::{Shell, asked_to_stop};
 use crate::model::{Address, Host, Result, Way};
 use crate::roles::neighbourhood::Advertise;
-use crate::roles::serve::Service;
+use crate::roles::serve::{Offering, Service};
 
 /// Run this node: provider, inbox of a peer, and all that goes on by itself
 ///
@@ -27,6 +27,9 @@ pub(super) struct Args {
     /// The folder of the services that this node offers
     #[arg(long, value_name = "DIR")]
     services: Option<PathBuf>,
+    /// Offer installed programs on, where their licenses allow it
+    #[arg(long)]
+    share: bool,
     /// Tell the local network of this node and its programs, by these ways
     #[arg(long, value_name = "WAY,…", value_delimiter = ',')]
     advertise: Vec<Way>,
@@ -57,7 +60,8 @@ pub(super) fn run(args: &Args, shell: &Shell) -> Result<()> {
         };
         let listen = args.listen.as_ref().map(ToString::to_string);
         let advertise = Advertise { ways: args.advertise.clone(), interfaces: args.interface.clone() };
-        let service = Service::begin(state, listen, setting, services, advertise).await?;
+        let service =
+            Service::begin(state, listen, setting, Offering { services, share: args.share }, advertise).await?;
         let running = service.running();
         let listen = running.listen.as_deref();
         let upnp = service.upnp_url();

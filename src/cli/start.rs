@@ -3,14 +3,16 @@
 use std::sync::Arc;
 
 use super::shell::{Shell, asked_to_stop};
-use super::status;
+use super::status::{self, program};
 use crate::model::{Code, Error, ParticipantState, Party, Result, SessionState};
 use crate::roles::drive::ByHand;
+use crate::roles::programs::run;
 use crate::roles::sitting::Projection;
 use crate::roles::{Node, supervise};
 use crate::session::{Decision, Machine, Summary, What, Work};
+use crate::store::programs::Program;
 
-/// Start a service, or wait until it is ready
+/// Start a service or a program, or wait until it is ready
 ///
 /// A held session (`request --hold`) gets its Initiator's word by this; otherwise the provider says when,
 /// and this waits until the service is ready on this node, doing what is to be done meanwhile.
@@ -18,10 +20,12 @@ use crate::session::{Decision, Machine, Summary, What, Work};
 #[command(after_long_help = "Examples:
   deployctl start 7k3q
   deployctl start 7k3q --foreground     stays until the service ends: for systemd and CI
+  deployctl start chess                 an installed program
 
-To undo: deployctl stop SESSION")]
+To undo: deployctl stop SESSION|PROGRAM")]
 pub(super) struct Args {
-    /// A session, by any unambiguous beginning of its id
+    /// A session, by any unambiguous beginning of its id; or an installed program
+    #[arg(value_name = "SESSION|PROGRAM")]
     session: String,
     /// Run the program under this very process
     #[arg(long)]
@@ -30,7 +34,12 @@ pub(super) struct Args {
 
 pub(super) fn run(args: &Args, shell: &Shell) -> Result<()> {
     let node = shell.node()?;
-    let part = node.part_as(&args.session, &[Party::Initiator, Party::Peer])?;
+    if let Some(program) = program::named(&node, &args.session)? {
+        return start_program(&node, &program, args.foreground, shell);
+    }
+    let part = node
+        .part_as(&args.session, &[Party::Initiator, Party::Peer])
+        .map_err(|why| program::unknown(&args.session, why))?;
     let (session, party) = (part.summary.session, part.summary.party);
     let over = part.summary.over;
     if over {
@@ -43,6 +52,30 @@ pub(super) fn run(args: &Args, shell: &Shell) -> Result<()> {
         }
         let summary = until_ready(&node, &part.summary, shell).await?;
         shell.ui.data(&summary, || status::describe(&summary, shell.system.now()))
+    })
+}
+
+fn start_program(node: &Arc<Node>, program: &Program, foreground: bool, shell: &Shell) -> Result<()> {
+    let id = &program.id;
+    shell.run_until_stopped(async {
+        let program = if foreground {
+            node.want_program(id)?;
+            shell.ui.note("running; Ctrl-C stops the program");
+            run::supervise(Arc::clone(node), id.clone(), asked_to_stop()).await?;
+            // Who runs it by hand ends it by hand.
+            let program = node.stop_program(id, shell.timeout).await?;
+            if let Some(failure) = &program.failure {
+                return Err(Error::new(failure.code, format!("{}: {}", id.name, failure.text)));
+            }
+            program
+        } else {
+            node.start_program(id)?;
+            let ready = node.wait_for_program(id, shell.timeout).await;
+            node.send_mail().await?;
+            ready?
+        };
+        let summary = node.summarize(&program)?;
+        shell.ui.data(&summary, || program::describe(&summary))
     })
 }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::shell::{self, Shell, WILL_BE_SENT};
-use super::status;
+use super::status::{self, program};
 use crate::model::{Party, Result, SessionId, SessionState, Span};
 use crate::roles::drive::ByHand;
 use crate::roles::sitting::Projection;
@@ -13,7 +13,7 @@ use crate::session::{Decision, Summary, What};
 /// How long to wait until this node's own program has come to rest.
 const REST: Span = Span::from_secs(60);
 
-/// End a session (Initiator, provider), or leave it (peer)
+/// End a session (Initiator, provider), leave it (peer), or stop a program
 ///
 /// As its Initiator or provider, for all: every participant stops and removes the software, and the final
 /// accounting follows. As a peer: you leave, and the others go on.
@@ -22,7 +22,8 @@ const REST: Span = Span::from_secs(60);
   deployctl stop 7k3q
   deployctl stop 7k3q --reason 'the afternoon is over'")]
 pub(super) struct Args {
-    /// A session, by any unambiguous beginning of its id
+    /// A session, by any unambiguous beginning of its id; or an installed program
+    #[arg(value_name = "SESSION|PROGRAM")]
     session: String,
     /// Why, for the others to read
     #[arg(long, value_name = "TEXT", value_parser = shell::text)]
@@ -31,7 +32,18 @@ pub(super) struct Args {
 
 pub(super) fn run(args: &Args, shell: &Shell) -> Result<()> {
     let node = shell.node()?;
-    let part = node.part_as(&args.session, &[Party::Initiator, Party::Provider, Party::Peer])?;
+    if let Some(found) = program::named(&node, &args.session)? {
+        let stopped = shell.run(async {
+            let stopped = node.stop_program(&found.id, shell.timeout).await?;
+            node.send_mail().await?;
+            node.summarize(&stopped)
+        })?;
+        shell.ui.note(&format!("stopped {}", stopped.program));
+        return shell.ui.data(&stopped, || program::describe(&stopped));
+    }
+    let part = node
+        .part_as(&args.session, &[Party::Initiator, Party::Provider, Party::Peer])
+        .map_err(|why| program::unknown(&args.session, why))?;
     let summary = shell.run(end(&node, &part, args.reason.clone(), shell))?;
     shell.ui.data(&summary, || status::describe(&summary, shell.system.now()))
 }

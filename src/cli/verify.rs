@@ -5,14 +5,16 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 
 use super::shell::Shell;
+use super::status::program;
 use crate::model::{Address, Code, Digest, Error, Key, Result};
 use crate::package::manifest::VerifiedManifest;
 use crate::package::{MAX_MANIFEST_BYTES, check_digest, check_file};
+use crate::roles::programs::verify::ProgramVerification;
 use crate::roles::transcript;
 use crate::roles::verify::{Verification, verify_session};
 use crate::store::file;
 
-/// Check a session, a transcript or a package from files alone
+/// Check a session, a program, a transcript or a package from files alone
 ///
 /// Of a session or a transcript: that the log is whole and chained, that every message in it and inside of it is signed
 /// by whom it says, that it replays to what was sent, that everything came in its order, that the ledger agrees, and that
@@ -24,8 +26,8 @@ use crate::store::file;
   deployctl verify party.json                 a transcript, from anybody; needs no identity
   deployctl verify chat.tar.gz --manifest chat.json --signer shop")]
 pub(super) struct Args {
-    /// A session, by any unambiguous beginning of its id; or the file of a transcript or a package
-    #[arg(value_name = "SESSION|FILE")]
+    /// A session, by any unambiguous beginning of its id; an installed program; or the file of a transcript or a package
+    #[arg(value_name = "SESSION|PROGRAM|FILE")]
     what: String,
     /// The package's signed manifest
     #[arg(long, value_name = "FILE", requires = "signer")]
@@ -51,7 +53,11 @@ pub(super) fn run(args: &Args, shell: &Shell) -> Result<()> {
         return show(vec![verified], shell);
     }
     let node = shell.node()?;
-    let session = node.state.resolve_session(&args.what)?;
+    if let Some(program) = program::named(&node, &args.what)? {
+        let checked = node.verify_program(&program)?;
+        return shell.ui.data(&checked, || describe_program(&checked));
+    }
+    let session = node.state.resolve_session(&args.what).map_err(|why| program::unknown(&args.what, why))?;
     let mut verified = Vec::new();
     for (found, parties) in node.state.find_sessions()? {
         for party in parties.into_iter().filter(|_| found == session) {
@@ -88,6 +94,19 @@ fn describe(one: &Verification) -> String {
         lines.push(format!("  sealed by {key}"));
     }
     lines.join("\n")
+}
+
+fn describe_program(one: &ProgramVerification) -> String {
+    let by = one.delivered_by.map_or_else(|| "from a file".to_owned(), |key| format!("delivered by {}", key.short()));
+    format!(
+        "{} {}, generation {}: {} entries are as {} signed, package {}, {by}",
+        one.program,
+        one.version,
+        one.generation,
+        one.entries,
+        one.signer.short(),
+        one.package.short()
+    )
 }
 
 /// A key as it is, the one of an address, or that of a contact or of this node by name.

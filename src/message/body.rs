@@ -350,6 +350,18 @@ pub enum ReportState {
     Failed,
 }
 
+impl std::fmt::Display for ReportState {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.pad(match self {
+            Self::Installed => "installed",
+            Self::Confirmed => "confirmed",
+            Self::Stopped => "stopped",
+            Self::Removed => "removed",
+            Self::Failed => "failed",
+        })
+    }
+}
+
 /// each→P: the signed truth about one participant (A15).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Report {

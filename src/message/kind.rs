@@ -12,6 +12,7 @@ use super::body::{
 };
 use super::enrol::{Enrol, Enrolled};
 use super::envelope::{Envelope, SigningKey};
+use super::program::{ProgramDelivery, ProgramReport, ProgramRequest};
 use super::rotate::{Rotate, Rotated};
 use super::strict;
 use crate::model::{Code, Error, Key, MessageId, Result, SessionId, Time};
@@ -111,13 +112,16 @@ bodies! {
     Enrolled = "enrolled", expires: false;
     Rotate = "rotate", expires: false;
     Rotated = "rotated", expires: false;
+    ProgramRequest = "program-request", expires: true;
+    ProgramDelivery = "program-delivery", expires: false;
+    ProgramReport = "program-report", expires: false;
 }
 
 impl Body {
     pub fn media_type(&self) -> String {
         format!("{MEDIA_PREFIX}{}{MEDIA_SUFFIX}", self.kind())
     }
-    /// The session that it belongs to; none before there is one.
+    /// The session that it belongs to; none before there is one, and about programs.
     pub fn session(&self) -> Option<SessionId> {
         match self {
             Body::InterfaceRequest(_)
@@ -126,7 +130,10 @@ impl Body {
             | Body::Enrol(_)
             | Body::Enrolled(_)
             | Body::Rotate(_)
-            | Body::Rotated(_) => None,
+            | Body::Rotated(_)
+            | Body::ProgramRequest(_)
+            | Body::ProgramDelivery(_)
+            | Body::ProgramReport(_) => None,
             Body::Notification(body) => Some(SessionId::of_request(body.service_request)),
             Body::Registration(body) => Some(body.session),
             Body::AddPeers(body) => Some(body.session),
@@ -165,6 +172,7 @@ impl Body {
                 failure(body.failure.as_ref()).into_iter().chain(withdrawn).collect()
             }
             Body::Report(body) => failure(body.failure.as_ref()),
+            Body::ProgramReport(body) => failure(body.failure.as_ref()),
             Body::Terminate(body) => failure(body.failure.as_ref()).into_iter().chain([body.reason.as_str()]).collect(),
             Body::Leave(body) => vec![&body.reason],
             Body::Receipt(body) => body.why.as_deref().into_iter().collect(),
@@ -179,7 +187,9 @@ impl Body {
             | Body::Enrol(_)
             | Body::Enrolled(_)
             | Body::Rotate(_)
-            | Body::Rotated(_) => Vec::new(),
+            | Body::Rotated(_)
+            | Body::ProgramRequest(_)
+            | Body::ProgramDelivery(_) => Vec::new(),
         }
     }
 }

@@ -6,6 +6,7 @@ pub mod body;
 pub mod enrol;
 pub mod envelope;
 pub mod kind;
+pub mod program;
 pub mod rotate;
 pub mod secret;
 mod strict;
@@ -19,6 +20,7 @@ pub use body::{
 pub use enrol::{Enrol, Enrolled};
 pub use envelope::{Envelope, SigningKey};
 pub use kind::{Body, Head, Message};
+pub use program::{ProgramDelivery, ProgramReport, ProgramRequest};
 pub use rotate::{Rotate, Rotated};
 pub use secret::{Commitment, Secret, Secrets};
 pub use verified::Verified;

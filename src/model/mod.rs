@@ -8,6 +8,7 @@ pub mod event;
 pub mod id;
 pub mod key;
 pub mod name;
+pub mod program_uri;
 pub mod state;
 pub mod suggest;
 pub mod time;

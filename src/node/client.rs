@@ -97,6 +97,14 @@ impl Client {
         let ask = Ask::get(format!("/v1/packages/{digest}/manifest{query}"), MANIFEST_BYTES);
         Ok(self.ask(at, ask).await?.1)
     }
+    /// The manifest of a program's package by its own digest: the envelope's bytes as they came, not verified.
+    ///
+    /// # Errors
+    /// As [`Client::post`].
+    pub async fn manifest_named(&self, at: &Address, digest: Digest, manifest: &Digest) -> Result<Vec<u8>> {
+        let ask = Ask::get(format!("/v1/packages/{digest}/manifest?manifest={manifest}"), MANIFEST_BYTES);
+        Ok(self.ask(at, ask).await?.1)
+    }
     /// What a package was made of: the envelope's bytes as they came, not verified.
     ///
     /// # Errors

@@ -36,6 +36,8 @@ pub enum Part {
     Package,
     /// As it was signed for this session; where none is named, for one that the caller takes part in.
     Manifest(Option<SessionId>),
+    /// By its own digest, of a program.
+    Named(Digest),
     /// What it was made of, like the manifest.
     Provenance(Option<SessionId>),
 }

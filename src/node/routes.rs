@@ -124,7 +124,7 @@ impl Routes {
         let rest = path.strip_prefix("/v1/packages/").unwrap_or_default();
         let (digest, part) = match rest.split_once('/') {
             None => (rest, Part::Package),
-            Some((digest, "manifest")) => (digest, Part::Manifest(session_query(query).map_err(Refusal::ours)?)),
+            Some((digest, "manifest")) => (digest, manifest_query(query).map_err(Refusal::ours)?),
             Some((digest, "provenance")) => (digest, Part::Provenance(session_query(query).map_err(Refusal::ours)?)),
             Some(_) => return Err(no_such(&Method::GET, path)),
         };
@@ -161,6 +161,14 @@ async fn read_or_refuse(read: Result<Vec<u8>>, body: Incoming, expects: bool) ->
     }
 }
 
+/// Which manifest: that of `session`, or the one of the digest `manifest`.
+fn manifest_query(query: &str) -> Result<Part> {
+    match query.split('&').find_map(|pair| pair.strip_prefix("manifest=")) {
+        Some(digest) => digest.parse().map(Part::Named),
+        None => session_query(query).map(Part::Manifest),
+    }
+}
+
 /// `session` of a manifest's or provenance's query.
 fn session_query(query: &str) -> Result<Option<SessionId>> {
     query.split('&').find_map(|pair| pair.strip_prefix("session=")).map(str::parse).transpose()
@@ -187,7 +195,7 @@ fn inbox_query(query: &str) -> Result<(u64, Duration)> {
 fn file(stored: Stored, digest: Digest, part: Part, headers: &HeaderMap) -> Answered {
     let (media_type, tag) = match part {
         Part::Package => (GZIP, format!("\"{digest}\"")),
-        Part::Manifest(_) => (JSON, format!("\"{digest}.manifest\"")),
+        Part::Manifest(_) | Part::Named(_) => (JSON, format!("\"{digest}.manifest\"")),
         Part::Provenance(_) => (JSON, format!("\"{digest}.provenance\"")),
     };
     let range = asked_range(headers, &tag, stored.length)

@@ -90,6 +90,7 @@ pub(crate) fn manifest(generation: u32, packed: Packed) -> Manifest {
         generation,
         terms: serde_json::from_value(terms).unwrap(),
         license: Some("MIT".into()),
+        program: None,
         definition: Digest::of(b"definition"),
         options: Digest::of(b"options"),
         package: PackageId { digest: packed.digest, size: packed.size },

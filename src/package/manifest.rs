@@ -10,8 +10,8 @@ use super::header::{BLOCK, END_BYTES};
 use super::{FREE_RATIO_BYTES, MAX_ENTRIES, MAX_MANIFEST_BYTES, MAX_PIECE_RAW_BYTES, MAX_RATIO, MAX_RAW_BYTES};
 use crate::message::{Envelope, SigningKey};
 use crate::model::{Code, Digest, Error, Hash, Key, Result, RoleName, ServiceName, SessionId};
-use crate::service::RoleTerms;
 use crate::service::platform::Platform;
+use crate::service::{Definition, RoleTerms};
 
 /// in-toto's media type (attestation framework v1, envelope.md).
 pub const PAYLOAD_TYPE: &str = "application/vnd.in-toto+json";
@@ -39,6 +39,9 @@ pub struct Manifest {
     /// An SPDX expression.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub license: Option<String>,
+    /// In a program's manifest, and in no other.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub program: Option<About>,
     /// Of the service's definition.
     pub definition: Digest,
     /// Of the options that it was built with.
@@ -54,6 +57,32 @@ pub struct Manifest {
     pub raw_size: u64,
     /// See [`super::tree`].
     pub tree: Hash,
+}
+
+/// What a program's signer says of it, so that nobody else can when it is offered on.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct About {
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub summary: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub category: Option<String>,
+    /// The advertised service types that it makes usable.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub enables: Vec<String>,
+    /// The only device that it is for: something of that device was built into it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub device: Option<Key>,
+}
+
+impl About {
+    pub fn of(definition: &Definition) -> Self {
+        Self {
+            summary: definition.summary.clone(),
+            category: definition.category.clone(),
+            enables: definition.enables.iter().flat_map(|enables| enables.types.clone()).collect(),
+            device: None,
+        }
+    }
 }
 
 /// The package as a file.
@@ -187,6 +216,9 @@ fn statement_about_a_package(statement: Statement<Manifest>) -> Result<Manifest>
 
 /// Every figure within its limit, and the sums right: what is read later can rely on them.
 fn check_figures(manifest: &Manifest) -> Result<()> {
+    if manifest.program.is_some() && manifest.session.is_some() {
+        return Err(inconsistent("a program belongs to no session"));
+    }
     let too_large = |what: &str, value: u64, limit: u64| {
         Error::new(Code::TooLarge, format!("the manifest promises {value} {what}, more than {limit}"))
     };

@@ -15,6 +15,7 @@ use crate::session::{Outcome, Provider, Work};
 use crate::store::file;
 use crate::store::packages::Packages;
 use crate::store::secrets::Secrets as SecretStore;
+use crate::store::statements::Statements;
 
 impl Node {
     /// Builds; a failure is a result, too.
@@ -71,11 +72,12 @@ impl Node {
         };
         let options = options_digest(&asked.options, &asked.secret_options);
         let generation = provider.generation();
-        let job = Job { offer: &offer, role, context, options, session: Some(session), generation };
-        let built = match self.built_before(&job, session)? {
-            Some(built) => built,
-            None => self.make(&job, session)?,
-        };
+        let job = Job { offer: &offer, role, context, options, session: Some(session), generation, device: None };
+        let statements = self.statements(session, Party::Provider);
+        let work = Work::Build { role: role_name.clone(), platform: platform.clone() };
+        // A log that cannot be read now may be read later: that is no reason to stop.
+        let wanted = || self.read(session, Party::Provider).map_or(true, |now| now.machine.work().contains(&work));
+        let built = self.make(&job, &statements, &wanted)?;
         let packages = Packages::of(&self.state);
         for participant in provider.participants.iter().filter(|one| one.takes_part()) {
             if participant.role == *role_name && participant.platform.as_ref() == Some(platform) {
@@ -92,39 +94,42 @@ impl Node {
         })
     }
 
-    fn make(&self, job: &Job<'_>, session: SessionId) -> Result<Kept> {
+    /// Makes the package with its statements; or takes the one that was made of equal inputs before.
+    ///
+    /// # Errors
+    /// As [`Workshop::make`].
+    pub(super) fn make(&self, job: &Job<'_>, statements: &Statements, wanted: &dyn Fn() -> bool) -> Result<Kept> {
+        if let Some(built) = self.built_before(job, statements)? {
+            return Ok(built);
+        }
         let packages = Packages::of(&self.state);
         let folder = self.state.packages();
         file::create_dir_private(&folder)?;
         let tools = tools(&self.config);
         let workshop = Workshop { folder, system: &self.system, program: &self.program, tools };
-        let work = Work::Build { role: job.context.role.clone(), platform: job.context.platform.clone() };
-        // A log that cannot be read now may be read later: that is no reason to stop.
-        let wanted = || self.read(session, Party::Provider).map_or(true, |now| now.machine.work().contains(&work));
         let made = workshop.make(job, wanted)?;
         let digest = made.packed.digest;
         packages.put_package(&made.path, &digest)?;
         let manifest = job.manifest(&made.packed);
         let bytes = manifest.seal(&self.identity.signing()).to_json();
         let named = Digest::of(&bytes);
-        self.put_manifest(session, Party::Provider, &named, &bytes)?;
+        statements.put_manifest(&named, &bytes)?;
         // Last: by it a complete build is known.
         let provenance = job.provenance(&made, &self.key()).seal(&manifest, &self.identity.signing());
-        self.put_provenance(session, Party::Provider, &named, &provenance.to_json())?;
+        statements.put_provenance(&named, &provenance.to_json())?;
         let package = PackageRef { digest, size: made.packed.size };
         let held = made.level.map(|level| format!("; its build was {level}")).unwrap_or_default();
         let told = format!("{} bytes, {}{held}", package.size, digest.short());
         Ok(Kept { package, manifest: named, told })
     }
 
-    /// The package that was made of equal inputs before, in a run of this session that did not get to saying so.
-    fn built_before(&self, job: &Job<'_>, session: SessionId) -> Result<Option<Kept>> {
+    fn built_before(&self, job: &Job<'_>, statements: &Statements) -> Result<Option<Kept>> {
         let inputs = job.inputs();
-        for manifest in self.provenances(session, Party::Provider)? {
-            let Some(bytes) = self.provenance(session, Party::Provider, &manifest)? else { continue };
+        for manifest in statements.provenances()? {
+            let Some(bytes) = statements.provenance(&manifest)? else { continue };
             let Ok((provenance, digest)) = Provenance::open(&bytes, &self.key()) else { continue };
             let path = self.state.package(&digest);
-            let kept = self.manifest(session, Party::Provider, &manifest)?;
+            let kept = statements.manifest(&manifest)?;
             // What is built again is not to be what was built before.
             let same = kept.and_then(|kept| VerifiedManifest::open(&kept, &self.key()).ok());
             let there = file::exists(&path)? && same.is_some_and(|same| same.generation == job.generation);
@@ -154,10 +159,10 @@ impl Node {
 }
 
 /// A package that is in its place with its statements.
-struct Kept {
-    package: PackageRef,
+pub(super) struct Kept {
+    pub(super) package: PackageRef,
     /// SHA-256 of the manifest's file.
-    manifest: Digest,
+    pub(super) manifest: Digest,
     /// For people.
-    told: String,
+    pub(super) told: String,
 }

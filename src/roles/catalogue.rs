@@ -76,6 +76,10 @@ impl Node {
         }
         load_offer(folder, Some(name))
     }
+    /// The definition of a service alone, without what its folder holds beside it.
+    pub(super) fn definition(&self, name: &ServiceName) -> Result<Definition> {
+        load_definition(&self.services.join(&**name), Some(name))
+    }
 }
 
 /// Reads a service's folder.

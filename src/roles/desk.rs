@@ -8,15 +8,18 @@ use serde::{Deserialize, Serialize};
 
 use super::intake::Source;
 use super::live::Live;
-use super::node::{Node, blocking};
+use super::node::blocking;
 use crate::message::Envelope;
 use crate::model::{Address, Code, Digest, Error, Key, Name, Party, Result, RoleName, ServiceName, SessionId};
 use crate::node::{Answer, Answering, Caller, Handler, InboxBatch, Part, Posted, Stored};
 use crate::service::Definition;
 use crate::service::definition::Side;
 use crate::session::Machine;
+use crate::store::offers::Offers;
 use crate::store::packages::Packages;
+use crate::store::programs::Programs;
 use crate::store::rights::Right;
+use crate::store::statements::Statements;
 use crate::store::{audit, file};
 
 impl Handler for Live {
@@ -107,8 +110,9 @@ impl Live {
         }
         let file = match part {
             Part::Package => packages.open_package(&digest)?,
-            Part::Manifest(session) => self.open_statement(peer.key, digest, session, Node::manifest_path)?,
-            Part::Provenance(session) => self.open_statement(peer.key, digest, session, Node::provenance_path)?,
+            Part::Manifest(session) => self.open_statement(peer.key, digest, session, Statements::manifest_path)?,
+            Part::Named(manifest) => self.open_manifest(&manifest)?,
+            Part::Provenance(session) => self.open_statement(peer.key, digest, session, Statements::provenance_path)?,
         };
         let length = file.metadata().map_err(|why| Error::io("reading", &self.node.state.packages(), &why))?.len();
         Ok(Stored { file, length })
@@ -119,7 +123,7 @@ impl Live {
         key: Key,
         digest: Digest,
         session: Option<SessionId>,
-        path: fn(&Node, SessionId, Party, &Digest) -> std::path::PathBuf,
+        path: fn(&Statements, &Digest) -> std::path::PathBuf,
     ) -> Result<std::fs::File> {
         let sessions = match session {
             Some(session) => vec![session],
@@ -129,11 +133,26 @@ impl Live {
             let Ok(replayed) = self.node.read(session, Party::Provider) else { continue };
             let Machine::Provider(provider) = &replayed.machine else { continue };
             let Some(manifest) = provider.manifest_for(&key, &digest) else { continue };
-            if let Some(file) = file::open_optional(&path(&self.node, session, Party::Provider, &manifest))? {
+            if let Some(file) = file::open_optional(&path(&self.node.statements(session, Party::Provider), &manifest))?
+            {
                 return Ok(file);
             }
         }
         Err(Error::new(Code::NotFound, format!("there is no such statement about {} for this node", digest.short())))
+    }
+    /// A manifest of a program that this node offers, its own or another's.
+    fn open_manifest(&self, manifest: &Digest) -> Result<std::fs::File> {
+        let state = &self.node.state;
+        let mut places: Vec<_> =
+            Offers::names(state)?.iter().map(|name| Offers::of(state, name).statements()).collect();
+        let programs = Programs::of(state);
+        places.extend(programs.list()?.iter().map(|program| programs.statements(&program.id)));
+        for place in places {
+            if let Some(file) = file::open_optional(&place.manifest_path(manifest))? {
+                return Ok(file);
+            }
+        }
+        Err(Error::new(Code::NotFound, format!("there is no manifest {} here", manifest.short())))
     }
     fn describe(&self, peer: Caller) -> Result<serde_json::Value> {
         self.know(peer)?;

@@ -7,12 +7,14 @@ use super::node::Node;
 use super::part::{Part, Places};
 use crate::message::Secret;
 use crate::message::secret::{roster_secret, service_secret};
-use crate::model::{Code, Error, Name, ParticipantState, Party, Result, RoleName};
+use crate::model::{Code, Error, Name, OptionName, ParticipantState, Party, Result, RoleName, SessionId};
 use crate::process::plan::{Plan, SCRATCH};
 use crate::process::sandbox::{Bounds, Reach};
 use crate::service::definition::Permissions;
 use crate::service::launch::{DATA, relative_path};
+use crate::service::option::Options;
 use crate::service::platform::Platform;
+use crate::service::roster::Roster;
 use crate::service::template;
 use crate::session::Summary;
 use crate::store::config::Confinement;
@@ -50,7 +52,7 @@ pub(super) fn plan(node: &Node, part: &Part, places: &Places) -> Result<Plan> {
 }
 
 /// What the program may use, as its terms say. Temporary files are allowed to everyone.
-fn bounds(permissions: &Permissions, places: &Places, root: &Path) -> Result<Bounds> {
+pub(super) fn bounds(permissions: &Permissions, places: &Places, root: &Path) -> Result<Bounds> {
     let network = permissions.network.iter().map(|text| text.parse()).collect::<Result<Vec<_>>>()?;
     let mut write = vec![root.join(DATA).join(SCRATCH)];
     for folder in &permissions.write {
@@ -73,6 +75,62 @@ fn given(places: &Places) -> PathBuf {
 
 /// The `DEPLOYCTL_…` variables and the files that they name.
 fn variables(node: &Node, part: &Part, places: &Places, root: &Path) -> Result<BTreeMap<String, String>> {
+    let store = SecretStore::of(&node.state, part.session);
+    let mut secrets = Vec::new();
+    for name in &part.secrets {
+        secrets.extend(store.find_json::<Secret>(&format!("option.{name}"))?.map(|secret| (name.clone(), secret)));
+    }
+    let key = store.find_json::<Secret>("key")?;
+    let roster = store.find_json::<Secret>(&roster_secret(part.delivery.generation))?;
+    let (Some(key), Some(roster)) = (key, roster) else {
+        return Err(Error::new(Code::Damaged, "the session's key is missing")
+            .hint("restore the folder secrets/ of the session, or request the service again"));
+    };
+    let secret = data_encoding::BASE32_NOPAD_NOCASE.encode(&service_secret(&key, &roster)).to_ascii_lowercase();
+    let gift = Gift {
+        options: &part.options,
+        roster: part.roster(),
+        configuration: &part.delivery.configuration,
+        secrets,
+        service_secret: Some(secret),
+        session: Some(part.session),
+        role: &part.role,
+        platform: &Platform::here(),
+        data: root.join(DATA),
+        seen_service: None,
+    };
+    let mut variables = lay_out(&gift, places)?;
+    let roster = part.roster();
+    let me = match part.party {
+        Party::Initiator => Some(&roster.initiator),
+        _ => roster.peers.iter().find(|peer| peer.key == node.key() && peer.role == part.role),
+    };
+    variables.extend(me.map(|me| ("DEPLOYCTL_NAME".to_owned(), me.name.to_string())));
+    if part.party == Party::Initiator {
+        variables.insert("DEPLOYCTL_PRESENT".to_owned(), present_folder(places).display().to_string());
+    }
+    Ok(variables)
+}
+
+/// What there is for a program beside its software.
+pub(super) struct Gift<'a> {
+    pub options: &'a Options,
+    pub roster: &'a Roster,
+    pub configuration: &'a serde_json::Value,
+    /// Secret options.
+    pub secrets: Vec<(OptionName, Secret)>,
+    /// The session's derived secret, base32.
+    pub service_secret: Option<String>,
+    pub session: Option<SessionId>,
+    pub role: &'a RoleName,
+    pub platform: &'a Platform,
+    pub data: PathBuf,
+    /// The advertised service that it is for.
+    pub seen_service: Option<&'a serde_json::Value>,
+}
+
+/// Lays out the files anew; gives the variables that name them.
+pub(super) fn lay_out(gift: &Gift<'_>, places: &Places) -> Result<BTreeMap<String, String>> {
     let given = given(places);
     file::create_dir_private(&given)?;
     // What an earlier run of the program wrote stays.
@@ -84,39 +142,27 @@ fn variables(node: &Node, part: &Part, places: &Places, root: &Path) -> Result<B
         let path = given.join(name);
         file::write_atomic_unsynced(&path, bytes, file::PRIVATE).map(|()| path.display().to_string())
     };
-    let store = SecretStore::of(&node.state, part.session);
-    for name in &part.secrets {
-        if let Some(secret) = store.find_json::<Secret>(&format!("option.{name}"))? {
-            file::write_atomic_unsynced(&option_files.join(&**name), secret.value(), file::PRIVATE)?;
-        }
+    for (name, secret) in &gift.secrets {
+        file::write_atomic_unsynced(&option_files.join(&**name), secret.value(), file::PRIVATE)?;
     }
-    let key = store.find_json::<Secret>("key")?;
-    let roster = store.find_json::<Secret>(&roster_secret(part.delivery.generation))?;
-    let (Some(key), Some(roster)) = (key, roster) else {
-        return Err(Error::new(Code::Damaged, "the session's key is missing")
-            .hint("restore the folder secrets/ of the session, or request the service again"));
-    };
-    let secret = data_encoding::BASE32_NOPAD_NOCASE.encode(&service_secret(&key, &roster)).to_ascii_lowercase();
     let mut pairs = vec![
-        ("OPTIONS", put("options.json", &json(&part.options))?),
-        ("ROSTER", put("roster.json", &json(part.roster()))?),
-        ("CONFIGURATION", put("configuration.json", &json(&part.delivery.configuration))?),
-        ("SECRET_FILE", put("secret", format!("{secret}\n").as_bytes())?),
+        ("OPTIONS", put("options.json", &json(gift.options))?),
+        ("ROSTER", put("roster.json", &json(gift.roster))?),
+        ("CONFIGURATION", put("configuration.json", &json(gift.configuration))?),
         ("USAGE_FILE", places.usage.display().to_string()),
         ("OPTION_FILES", option_files.display().to_string()),
-        ("SESSION", part.session.to_string()),
-        ("ROLE", part.role.to_string()),
-        ("PLATFORM", Platform::here().to_string()),
-        ("DATA", root.join(DATA).display().to_string()),
+        ("ROLE", gift.role.to_string()),
+        ("PLATFORM", gift.platform.to_string()),
+        ("DATA", gift.data.display().to_string()),
     ];
-    let roster = part.roster();
-    let me = match part.party {
-        Party::Initiator => Some(&roster.initiator),
-        _ => roster.peers.iter().find(|peer| peer.key == node.key() && peer.role == part.role),
-    };
-    pairs.extend(me.map(|me| ("NAME", me.name.to_string())));
-    if part.party == Party::Initiator {
-        pairs.push(("PRESENT", present_folder(places).display().to_string()));
+    if let Some(secret) = &gift.service_secret {
+        pairs.push(("SECRET_FILE", put("secret", format!("{secret}\n").as_bytes())?));
+    }
+    if let Some(session) = gift.session {
+        pairs.push(("SESSION", session.to_string()));
+    }
+    if let Some(seen) = gift.seen_service {
+        pairs.push(("SEEN_SERVICE", put("seen-service.json", &json(seen))?));
     }
     Ok(pairs.into_iter().map(|(name, value)| (format!("DEPLOYCTL_{name}"), value)).collect())
 }

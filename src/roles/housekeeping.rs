@@ -11,6 +11,7 @@ use super::node::{Node, blocking};
 use crate::model::{Digest, MessageId, Party, Result, SessionId, Span, Time};
 use crate::store::lock::Lock;
 use crate::store::packages::Packages;
+use crate::store::programs::Programs;
 use crate::store::seen::SeenStore;
 use crate::store::{document, file, space, tree};
 
@@ -168,13 +169,17 @@ fn nonces(node: &Node, view: &View) -> Result<Paths> {
         .collect())
 }
 
-/// Packages, and downloads that are not complete, that no session needs.
+/// Packages, and downloads that are not complete, that no session and no installed program needs.
 fn packages(node: &Node, view: &View) -> Result<Paths> {
     if view.is_dark {
         return Ok(Vec::new());
     }
-    let needed: BTreeSet<_> =
-        view.sessions.iter().filter(|known| !known.is_past).flat_map(|known| &known.packages).collect();
+    let mut needed: BTreeSet<Digest> =
+        view.sessions.iter().filter(|known| !known.is_past).flat_map(|known| &known.packages).copied().collect();
+    // What is installed may be offered on.
+    for program in Programs::of(&node.state).list()? {
+        needed.extend(program.releases.values().map(|release| release.package.digest));
+    }
     let folder = node.state.packages();
     let mut found = Paths::new();
     let mut seen = BTreeSet::new();
@@ -187,7 +192,7 @@ fn packages(node: &Node, view: &View) -> Result<Paths> {
         let changed = file::changed_at(&path)?.max(file::changed_at(&folder.join(&name))?);
         if changed.is_some_and(|changed| view.now.since(changed) >= node.config.keep.ended) {
             let path = if file::exists(&path)? { path } else { folder.join(&name) };
-            found.push((path, "a package that no session needs any more".to_owned()));
+            found.push((path, "a package that nobody needs any more".to_owned()));
         }
     }
     Ok(found)

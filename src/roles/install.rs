@@ -6,7 +6,7 @@ use super::node::{Node, blocking};
 use super::part::Part;
 use crate::message::Failure;
 use crate::model::error::IoContext;
-use crate::model::{Code, Digest, Error, Event, Party, Result};
+use crate::model::{Address, Code, Digest, Error, Event, Party, Result};
 use crate::node::{PieceRef, download};
 use crate::package::VerifiedManifest;
 use crate::session::Outcome;
@@ -38,7 +38,7 @@ impl Node {
         let manifest = self.fetch_manifest(part).await?;
         self.foresee(part, &manifest)?;
         self.fetch_provenance(part, &manifest).await?;
-        self.fetch_package(part, &manifest, &packages).await?;
+        self.fetch_package(&part.provider, &manifest, &packages).await?;
         let package = packages.open_package(&manifest.package.digest)?;
         let root = self.install_root(part.session, part.party, &part.role)?;
         let installed =
@@ -104,7 +104,16 @@ impl Node {
         self.put_provenance(session, party, named, &bytes)
     }
 
-    async fn fetch_package(&self, part: &Part, manifest: &VerifiedManifest, packages: &Packages) -> Result<()> {
+    /// Fetches a package, unless it is here; each piece is verified before it is written.
+    ///
+    /// # Errors
+    /// What [`download`] says.
+    pub(super) async fn fetch_package(
+        &self,
+        source: &Address,
+        manifest: &VerifiedManifest,
+        packages: &Packages,
+    ) -> Result<()> {
         let digest = manifest.package.digest;
         if packages.open_package(&digest).is_ok() {
             return Ok(());
@@ -118,7 +127,7 @@ impl Node {
         let total = manifest.package.size;
         let progress = |done| self.emit(Event::Download { digest, done, total });
         let mut file = tree::open_read_write(&partial)?;
-        download(&self.client, &self.reach(&part.provider), digest, total, &pieces, &mut file, &progress).await?;
+        download(&self.client, &self.reach(source), digest, total, &pieces, &mut file, &progress).await?;
         blocking(|| file.sync_all()).doing("writing", &partial)?;
         packages.put_package(&partial, &digest)
     }
@@ -148,7 +157,7 @@ impl Node {
         let removed = blocking(|| installs::remove(&root, wishes.keep_data, &stop_at))?;
         let packages = Packages::of(&self.state);
         let delivered = part.delivery.package.digest;
-        let manifests = self.manifests(part.session, part.party)?.into_values();
+        let manifests = self.statements(part.session, part.party).manifests()?.into_values();
         let of_all = manifests.filter_map(|bytes| VerifiedManifest::open(&bytes, &part.provider.key).ok());
         for digest in of_all.map(|manifest| manifest.package.digest).chain([delivered]) {
             // A provider that takes part itself still serves it to the others.

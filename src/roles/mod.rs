@@ -26,6 +26,7 @@ pub mod outbox;
 pub mod part;
 pub mod policy;
 pub mod poll;
+pub mod programs;
 pub mod proof;
 pub mod rehearsal;
 pub mod request;

@@ -54,6 +54,9 @@ pub struct Node {
     pub sink: Sink,
     /// The folder of the services offered.
     pub services: PathBuf,
+    /// Whether installed programs are offered on, and whether this node tells the local network of itself.
+    pub shares: bool,
+    pub advertises: bool,
     /// This program's file, for starting supervisors.
     pub program: PathBuf,
     pub(super) poke: Poke,
@@ -119,6 +122,8 @@ impl Node {
             settings: stored.settings,
             config,
             services,
+            shares: false,
+            advertises: false,
             system: setting.system,
             sink: setting.sink,
             program: setting.program,

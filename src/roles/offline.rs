@@ -10,7 +10,9 @@ use crate::message::Envelope;
 use crate::model::{Code, Digest, Error, Key, Name, Result, RoleName, ServiceName};
 use crate::package::{MAX_MANIFEST_BYTES, VerifiedManifest};
 use crate::service::platform::{Platform, Platforms};
+use crate::store::floors::Floors;
 use crate::store::packages::{Packages, Statement};
+use crate::store::programs::ProgramId;
 use crate::store::rights::Right;
 use crate::store::{file, installs};
 
@@ -83,6 +85,8 @@ impl Node {
         let manifest = &offered.manifest;
         let missing = || Error::new(Code::NotFound, format!("there is no file {}", package.display()));
         let opened = file::open_optional(package)?.ok_or_else(missing)?;
+        let id = ProgramId { signer: manifest.signer(), name: manifest.name.clone() };
+        Floors::of(&self.state).check(&id, &manifest.version)?;
         let root = match root {
             Some(root) => root.join(&*manifest.name),
             None => self.state.program_root(&manifest.signer(), &manifest.name),
@@ -93,6 +97,7 @@ impl Node {
         let packages = Packages::of(&self.state);
         packages.put_statement(&manifest.package.digest, Statement::Manifest, manifest.bytes())?;
         let installed = blocking(|| installs::install(&root, generation, &opened, manifest, &mut |_| {}))?;
+        Floors::of(&self.state).raise(&id, &manifest.version)?;
         Ok(Placed {
             program: manifest.name.clone(),
             version: manifest.version.clone(),

@@ -159,9 +159,13 @@ impl Order<'_> {
                 ])
             }
             Body::Receipt(receipt) => self.receipted(message, receipt),
-            Body::Enrol(_) | Body::Enrolled(_) | Body::Rotate(_) | Body::Rotated(_) => {
-                Err(missing("it belongs to no session"))
-            }
+            Body::Enrol(_)
+            | Body::Enrolled(_)
+            | Body::Rotate(_)
+            | Body::Rotated(_)
+            | Body::ProgramRequest(_)
+            | Body::ProgramDelivery(_)
+            | Body::ProgramReport(_) => Err(missing("it belongs to no session")),
         }
     }
     fn said_by_provider(&self, key: Key) -> Result<()> {

@@ -97,10 +97,10 @@ impl Node {
         Ok(secrets)
     }
 
-    fn reached(&self, key: Key) {
+    pub(super) fn reached(&self, key: Key) {
         locked(&self.back_off).remove(&key);
     }
-    fn failed_to_reach(&self, key: Key) {
+    pub(super) fn failed_to_reach(&self, key: Key) {
         let now = self.system.now();
         let mut all = locked(&self.back_off);
         let failures = all.get(&key).map_or(0, |(_, failures)| *failures);

@@ -8,13 +8,13 @@ use serde::{Deserialize, Serialize};
 use super::node::Node;
 use crate::message::{Commitment, Delivery, ServiceId, body::options_digest};
 use crate::model::{Address, Code, Digest, Error, OptionName, Party, Result, RoleName, SessionId};
-use crate::package::MAX_MANIFEST_BYTES;
 use crate::service::option::Options;
 use crate::service::platform::Platform;
 use crate::service::schema;
 use crate::service::template::Context;
 use crate::service::{RoleTerms, Roster};
 use crate::session::{Machine, Participation};
+use crate::store::statements::Statements;
 use crate::store::{document, file};
 
 pub struct Part {
@@ -120,6 +120,18 @@ pub struct Places {
     pub supervisor_log: PathBuf,
 }
 
+impl Places {
+    pub(super) fn in_folder(folder: PathBuf) -> Self {
+        Self {
+            output: folder.join("output.log"),
+            usage: folder.join("usage.jsonl"),
+            record: folder.join("record.json"),
+            supervisor_log: folder.join("supervisor.log"),
+            folder,
+        }
+    }
+}
+
 /// How the owner of a node wants a part to be handled.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Wishes {
@@ -133,53 +145,23 @@ pub struct Wishes {
 
 impl Node {
     pub fn places(&self, session: SessionId, party: Party) -> Places {
-        let folder = self.state.run().join(format!("{session}.{party}"));
-        Places {
-            output: folder.join("output.log"),
-            usage: folder.join("usage.jsonl"),
-            record: folder.join("record.json"),
-            supervisor_log: folder.join("supervisor.log"),
-            folder,
-        }
+        Places::in_folder(self.state.run().join(format!("{session}.{party}")))
     }
-    /// A manifest of a session, as its provider signed it, by its own digest (SHA-256 of its envelope): equal packages may
-    /// be delivered under several, to other roles, platforms and sessions.
+    /// The manifests of a session's packages as its provider signed them, and what those packages were made of.
+    pub(super) fn statements(&self, session: SessionId, party: Party) -> Statements {
+        Statements::at(self.state.party(session, party).join("manifests"))
+    }
     pub fn manifest(&self, session: SessionId, party: Party, digest: &Digest) -> Result<Option<Vec<u8>>> {
-        file::read_optional(&self.manifest_path(session, party, digest), MAX_MANIFEST_BYTES as u64)
+        self.statements(session, party).manifest(digest)
     }
     pub(super) fn put_manifest(&self, session: SessionId, party: Party, digest: &Digest, bytes: &[u8]) -> Result<()> {
-        let path = self.manifest_path(session, party, digest);
-        file::create_dir_private(path.parent().unwrap_or(&path))?;
-        file::write_atomic(&path, bytes, file::PRIVATE)
+        self.statements(session, party).put_manifest(digest, bytes)
     }
-    /// What the package of a manifest was made of, as its provider signed it.
     pub fn provenance(&self, session: SessionId, party: Party, digest: &Digest) -> Result<Option<Vec<u8>>> {
-        file::read_optional(&self.provenance_path(session, party, digest), MAX_MANIFEST_BYTES as u64)
+        self.statements(session, party).provenance(digest)
     }
     pub(super) fn put_provenance(&self, session: SessionId, party: Party, digest: &Digest, bytes: &[u8]) -> Result<()> {
-        let path = self.provenance_path(session, party, digest);
-        file::create_dir_private(path.parent().unwrap_or(&path))?;
-        file::write_atomic(&path, bytes, file::PRIVATE)
-    }
-    /// The manifests that a provenance of this session is there for.
-    pub(super) fn provenances(&self, session: SessionId, party: Party) -> Result<Vec<Digest>> {
-        let names = file::list(&self.state.party(session, party).join("manifests"))?;
-        Ok(names.iter().filter_map(|name| name.strip_suffix(".provenance.json")?.parse().ok()).collect())
-    }
-    pub(super) fn provenance_path(&self, session: SessionId, party: Party, digest: &Digest) -> PathBuf {
-        self.state.party(session, party).join("manifests").join(format!("{digest}.provenance.json"))
-    }
-    pub(super) fn manifest_path(&self, session: SessionId, party: Party, digest: &Digest) -> PathBuf {
-        self.state.party(session, party).join("manifests").join(format!("{digest}.json"))
-    }
-    /// All manifests of a part, by their own digests.
-    pub(super) fn manifests(&self, session: SessionId, party: Party) -> Result<BTreeMap<Digest, Vec<u8>>> {
-        let mut found = BTreeMap::new();
-        for name in file::list(&self.state.party(session, party).join("manifests"))? {
-            let Some(digest) = name.strip_suffix(".json").and_then(|digest| digest.parse().ok()) else { continue };
-            found.extend(self.manifest(session, party, &digest)?.map(|bytes| (digest, bytes)));
-        }
-        Ok(found)
+        self.statements(session, party).put_provenance(digest, bytes)
     }
     /// Where a part's software is installed: below the state directory, or where its owner wished it.
     pub fn install_root(&self, session: SessionId, party: Party, role: &RoleName) -> Result<PathBuf> {

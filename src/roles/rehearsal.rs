@@ -108,7 +108,7 @@ impl Rehearsal {
         };
         let role = definition.roles.get(&self.role).ok_or_else(|| Error::new(Code::Internal, "the role is gone"))?;
         let options = options_digest(options, &BTreeMap::new());
-        let job = Job { offer: &self.offer, role, context, options, session: None, generation: 1 };
+        let job = Job { offer: &self.offer, role, context, options, session: None, generation: 1, device: None };
         // Absolute, as the build's command is run elsewhere.
         let folder = std::path::absolute(stage.output).map_err(|why| Error::io("finding", stage.output, &why))?;
         let (system, program) = (stage.system, stage.program);

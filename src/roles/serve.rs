@@ -54,6 +54,15 @@ pub fn poke_by_socket(state: &StateDir, session: SessionId, party: Party) {
     }
 }
 
+/// What a node that serves has for others.
+#[derive(Clone, Debug, Default)]
+pub struct Offering {
+    /// The folder of its services; else where its settings say.
+    pub services: Option<std::path::PathBuf>,
+    /// Whether installed programs are offered on.
+    pub share: bool,
+}
+
 /// A node that serves.
 pub struct Service {
     node: Arc<Node>,
@@ -75,7 +84,7 @@ impl Service {
         state: StateDir,
         listen: Option<String>,
         mut setting: Setting,
-        services: Option<std::path::PathBuf>,
+        offering: Offering,
         advertise: Advertise,
     ) -> Result<Self> {
         let lock =
@@ -91,7 +100,8 @@ impl Service {
             let _ = sender.send((session, party));
         });
         let mut node = Node::open(state, setting)?;
-        if let Some(services) = services {
+        node.shares = offering.share;
+        if let Some(services) = offering.services {
             node.services = services;
         }
         let listen = listen
@@ -111,11 +121,12 @@ impl Service {
         file::create_dir_private(&node.state.run())?;
         document::write_json_unsynced(&node.state.run().join("serve.json"), &running, file::PRIVATE)?;
         let socket = listen_for_pokes(&node.state)?;
-        blocking(|| node.recover())?;
+        blocking(|| node.recover().and_then(|()| node.recover_programs()))?;
         if let Some(why) = node.identity.objection(node.system.now()) {
             node.notice(format!("nodes with the same authority will refuse this node's certificate: {why}"));
         }
         let how = advertise.or(&node.config.serve);
+        node.advertises = !how.ways.is_empty();
         let node = Arc::new(node);
         let neighbourhood = Neighbourhood::begin(&node, local.map(|local| local.port()), &how).await?;
         Ok(Self { node, running, server, neighbourhood, pokes, socket, _lock: lock })
@@ -147,6 +158,7 @@ impl Service {
             tasks.spawn(poll_all(Arc::clone(&live)));
         }
         tokio::spawn(announce_on(Arc::clone(&live)));
+        tasks.spawn(look_after_programs(Arc::clone(&self.node), stopped.clone()));
         let mut look_around = tokio::time::interval(LOOK_AROUND);
         let mut tidy_up = tokio::time::interval(TIDY_UP);
         let mut stop = std::pin::pin!(stop);
@@ -180,6 +192,15 @@ impl Service {
         drop(file::remove_unsynced(&self.node.state.serve_socket()));
         drop(file::remove_unsynced(&self.node.state.run().join("serve.json")));
         self.node.audit.flush(self.node.system.now())
+    }
+}
+
+async fn look_after_programs(node: Arc<Node>, mut stopped: watch::Receiver<bool>) -> Result<()> {
+    loop {
+        node.look_after_programs().await;
+        if tokio::time::timeout(LOOK_AROUND, stopped.wait_for(|stop| *stop)).await.is_ok() {
+            return Ok(());
+        }
     }
 }
 

@@ -237,7 +237,10 @@ fn says(body: &Body) -> String {
         | Body::Enrol(_)
         | Body::Enrolled(_)
         | Body::Rotate(_)
-        | Body::Rotated(_) => String::new(),
+        | Body::Rotated(_)
+        | Body::ProgramRequest(_)
+        | Body::ProgramDelivery(_)
+        | Body::ProgramReport(_) => String::new(),
         Body::AddPeers(add) => names(&add.peers),
         Body::Withdraw(withdraw) => with_reason("an invitation".to_owned(), Some(&withdraw.reason)),
         Body::Registration(registration) => format!("{} to be invited", registration.invited.len()),
@@ -255,8 +258,7 @@ fn says(body: &Body) -> String {
             format!("package {} for {}{later}", short(&delivery.package.digest), delivery.role)
         }
         Body::Report(report) => {
-            let state = serde_json::to_value(report.state).ok();
-            let mut word = state.as_ref().and_then(|word| word.as_str()).unwrap_or_default().to_owned();
+            let mut word = report.state.to_string();
             if report.generation > 1 {
                 word.push_str(&format!(" generation {}", report.generation));
             }

@@ -115,7 +115,7 @@ pub fn export(node: &Node, session: SessionId, party: Party) -> Result<Transcrip
     let me = node.me_in(&entries);
     let cast = Cast::of(party, me, &entries, |key| node.calls(key));
     let mut manifests = BTreeMap::new();
-    for (digest, bytes) in node.manifests(session, party)? {
+    for (digest, bytes) in node.statements(session, party).manifests()? {
         manifests.insert(digest, Envelope::from_json(&bytes)?);
     }
     // A peer has no accounts, unless its node plays another party, too.

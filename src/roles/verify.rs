@@ -89,8 +89,9 @@ pub(super) fn signers(cast: &Cast, signed: &Signatures) -> Vec<Signer> {
 fn open_manifests(node: &Node, session: SessionId, party: Party, cast: &Cast) -> Result<Manifests> {
     let mut manifests = Manifests::new();
     let Some(provider) = cast.only(Party::Provider).map(|at| cast.members[at].key) else { return Ok(manifests) };
-    for (digest, bytes) in node.manifests(session, party)? {
-        let path = node.manifest_path(session, party, &digest);
+    let statements = node.statements(session, party);
+    for (digest, bytes) in statements.manifests()? {
+        let path = statements.manifest_path(&digest);
         let manifest = VerifiedManifest::open(&bytes, &provider)
             .and_then(|manifest| proof::is_named(manifest, &digest))
             .map_err(|error| proof::proven(error.while_doing(path.display())).about(session))?;
@@ -102,8 +103,9 @@ fn open_manifests(node: &Node, session: SessionId, party: Party, cast: &Cast) ->
 /// Checks each provenance: signed by the provider, of the same package, definition, role and session as its manifest.
 fn verify_provenances(node: &Node, session: SessionId, party: Party, manifests: &Manifests) -> Result<u64> {
     let mut checked = 0;
-    for named in node.provenances(session, party)? {
-        let path = node.provenance_path(session, party, &named);
+    let statements = node.statements(session, party);
+    for named in statements.provenances()? {
+        let path = statements.provenance_path(&named);
         let broken = |error: Error| proof::proven(error.while_doing(path.display())).about(session);
         let manifest = manifests.get(&named).ok_or_else(|| Error::new(Code::BrokenChain, "it has no manifest"));
         let bytes = node.provenance(session, party, &named)?.unwrap_or_default();

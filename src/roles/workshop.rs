@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 
 use super::catalogue::{Offer, digest_of};
 use crate::model::error::IoContext;
-use crate::model::{Code, Digest, Error, Result, SessionId, Time};
-use crate::package::manifest::{Manifest, PackageId};
+use crate::model::{Code, Digest, Error, Key, Result, SessionId, Time};
+use crate::package::manifest::{About, Manifest, PackageId};
 use crate::package::provenance::{BuildDefinition, Metadata, Parameters, Provenance};
 use crate::package::{Cut, Packed, pack};
 use crate::process::command::{self, Order, Tools};
@@ -29,6 +29,8 @@ pub struct Job<'a> {
     /// The session that the package is for; `context` has a made-up one where there is none.
     pub session: Option<SessionId>,
     pub generation: u32,
+    /// The only device that it is for, where something of that is built in.
+    pub device: Option<Key>,
 }
 
 /// Where and with what software is made.
@@ -147,6 +149,7 @@ impl Job<'_> {
             generation: self.generation,
             terms: self.role.terms.clone(),
             license: definition.license.clone(),
+            program: self.about(),
             definition: self.offer.digest,
             options: self.options,
             package: PackageId { digest: packed.digest, size: packed.size },
@@ -156,6 +159,12 @@ impl Job<'_> {
             raw_size: packed.raw_size,
             tree: packed.tree,
         }
+    }
+    /// What its manifest says of a program.
+    fn about(&self) -> Option<About> {
+        let definition = &self.offer.definition;
+        let (None, Some(_)) = (self.session, definition.program()) else { return None };
+        Some(About { device: self.device, ..About::of(definition) })
     }
     /// All that the package depends on.
     pub fn inputs(&self) -> BuildDefinition {
@@ -170,14 +179,18 @@ impl Job<'_> {
         };
         BuildDefinition::new(parameters, self.offer.digest)
     }
-    pub fn provenance(&self, made: &Made, builder: &crate::model::Key) -> Provenance {
+    pub fn provenance(&self, made: &Made, builder: &Key) -> Provenance {
         let confinement = made.level.map(|level| level.to_string());
         Provenance::new(self.inputs(), builder, Metadata::new(made.started, made.finished, confinement))
     }
 }
 
 /// What is rendered only on the participant's machine must render, too.
-fn check_terms(role: &Role, context: &Context<'_>) -> Result<()> {
+pub(super) fn check_terms(role: &Role, context: &Context<'_>) -> Result<()> {
+    // A program is made before it is known for which device: what its texts say of that is checked at each delivery.
+    if context.roster.is_none() {
+        return Ok(());
+    }
     if let Some(run) = &role.terms.run {
         template::render_run(run, context)?;
     }

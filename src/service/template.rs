@@ -94,6 +94,13 @@ pub fn parse_file(name: &str, text: &str) -> Result<()> {
     Environment::new().template_from_named_str(name, text).map(drop).map_err(|why| in_file(name, &why))
 }
 
+/// Whether a template file looks at who takes part: then what it becomes is for them alone.
+pub fn sees_roster(name: &str, text: &str) -> Result<bool> {
+    let environment = Environment::new();
+    let template = environment.template_from_named_str(name, text).map_err(|why| in_file(name, &why))?;
+    Ok(template.undeclared_variables(false).contains("roster"))
+}
+
 fn in_file(name: &str, why: &minijinja::Error) -> Error {
     let place = why.line().map_or_else(|| name.to_owned(), |line| format!("{name}:{line}"));
     Error::new(Code::BadDefinition, format!("{place}: {}", explain(why))).hint(

@@ -31,10 +31,12 @@ pub struct Config {
     pub build: Build,
     pub keep: Keep,
     pub tls: Tls,
+    pub offer: Offer,
+    pub content: Content,
 }
 
 /// `[policy]`: what `serve` does by itself.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Policy {
     /// Whether a delivery that was accepted is installed when it comes. `auto`.
@@ -46,6 +48,19 @@ pub struct Policy {
     /// `[[policy.accept]]`: the first rule that fits an invitation decides; without one, the contacts' rights do.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub accept: Vec<AcceptRule>,
+    /// Whether a command installs a program without a person's yes, where its signer is a contact with `provide`. `ask`.
+    pub programs: Consent,
+}
+impl Default for Policy {
+    fn default() -> Self {
+        Self {
+            install: Consent::Auto,
+            remove: Consent::Auto,
+            confinement: Confinement::default(),
+            accept: Vec::new(),
+            programs: Consent::Ask,
+        }
+    }
 }
 
 /// What is done where the kernel cannot hold a program to its permissions.
@@ -184,6 +199,39 @@ impl Default for Keep {
     fn default() -> Self {
         Self { expired: KEEP, ended: KEEP }
     }
+}
+
+/// `[offer]`: who may have this node's programs.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Offer {
+    /// Where it is not said, `anyone` while the node advertises itself, else `contacts`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub to: Option<Audience>,
+}
+
+/// Who is meant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Audience {
+    /// Contacts with `request`.
+    Contacts,
+    /// Every node.
+    Anyone,
+}
+
+/// `[content]`: what this node has to do with. What is not wanted is neither shown nor installed.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Content {
+    /// Categories, with those below them; none: all.
+    pub allow_categories: Vec<String>,
+    /// Categories, with those below them.
+    pub block_categories: Vec<String>,
+    /// SPDX ids, one of which a program must be usable under; none: any license or none.
+    pub licenses: Vec<String>,
+    /// Whose programs: keys or names of contacts; none: anybody's.
+    pub signers: Vec<String>,
 }
 
 /// `[tls]`.

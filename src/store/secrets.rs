@@ -7,6 +7,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::file;
+use super::programs::ProgramId;
 use super::state::StateDir;
 use crate::model::{Code, Error, Name, Result, SessionId};
 
@@ -44,7 +45,7 @@ impl fmt::Debug for Salted {
     }
 }
 
-/// The secrets of one session.
+/// The secrets of one session, or of one release of a program.
 #[derive(Clone, Debug)]
 pub struct Secrets {
     folder: PathBuf,
@@ -53,6 +54,11 @@ pub struct Secrets {
 impl Secrets {
     pub fn of(state: &StateDir, session: SessionId) -> Self {
         Self { folder: state.secrets(session) }
+    }
+    /// Those of a release of a program.
+    pub fn of_release(state: &StateDir, program: &ProgramId, generation: u32) -> Self {
+        let folder = state.program(&program.signer, &program.name).join("secrets").join(generation.to_string());
+        Self { folder }
     }
 
     /// Keeps a secret, durably. The same value again is no change.
@@ -69,6 +75,11 @@ impl Secrets {
             return Ok(());
         }
         Err(Error::new(Code::WrongState, format!("the secret {} was another before", path.display())))
+    }
+
+    /// Removes all of them.
+    pub fn forget(&self) -> Result<()> {
+        super::tree::remove(&self.folder)
     }
 
     /// The secret of this name.

@@ -102,6 +102,7 @@ impl StateDir {
     /// What interrupted writes left in the folders that hold many files.
     pub fn abandoned(&self, now: Time) -> Result<Vec<PathBuf>> {
         let mut folders = vec![self.root.clone(), self.identity(), self.contacts(), self.packages(), self.interfaces()];
+        folders.push(self.outbox());
         folders.extend([self.seen().join("message"), self.seen().join("nonce"), self.ledgers()]);
         for (session, parties) in self.find_sessions()? {
             folders.push(self.secrets(session));
@@ -215,6 +216,24 @@ impl StateDir {
     /// Evidence that two accountings or two receipts were signed where there can be one.
     pub fn forks(&self, id: SessionId) -> PathBuf {
         self.ledgers().join(format!("{id}.fork.jsonl"))
+    }
+    /// What is known of the programs that are installed.
+    pub fn programs(&self) -> PathBuf {
+        self.root.join("programs")
+    }
+    pub fn program(&self, signer: &Key, name: &ServiceName) -> PathBuf {
+        self.programs().join(signer.to_string()).join(&**name)
+    }
+    /// What is known of the programs that are offered.
+    pub fn offers(&self) -> PathBuf {
+        self.root.join("offers")
+    }
+    pub fn offer(&self, name: &ServiceName) -> PathBuf {
+        self.offers().join(&**name)
+    }
+    /// Messages of no session that wait.
+    pub fn outbox(&self) -> PathBuf {
+        self.root.join("outbox")
     }
     pub fn floors(&self) -> PathBuf {
         self.root.join("floors.json")

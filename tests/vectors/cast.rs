@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 
 use deployctl::message::{
     Accounting, AccountingKind, AddPeers, Answer, Body, CloseAnswers, Delivery, Envelope, Failure, Head, Invitation,
-    Leave, Message, PackageRef, Person, Progress, Receipt, Registration, Report, ReportState, ServiceRequest,
-    SigningKey, Start, Terminate, Verdict, Verified, Withdraw,
+    Leave, Message, PackageRef, Person, ProgramDelivery, ProgramReport, ProgramRequest, Progress, Receipt,
+    Registration, Report, ReportState, ServiceId, ServiceRequest, ServiceWanted, SigningKey, Start, Terminate, Verdict,
+    Verified, Withdraw,
 };
 use deployctl::model::{Address, Code, Digest, MessageId, Nonce, SessionId, SessionState, Span, Time};
 use deployctl::service::{Member, Roster};
@@ -43,7 +44,8 @@ impl Cast {
     }
     pub(crate) fn message(&self, number: u8, from: usize, to: usize, body: impl Into<Body>) -> Message {
         let body = body.into();
-        let expiring = ["interface-request", "interface", "service-request", "invitation"].contains(&body.kind());
+        let expiring = ["interface-request", "interface", "service-request", "invitation", "program-request"]
+            .contains(&body.kind());
         let head = Head {
             id: MessageId::from_bytes([number; 16]),
             from: self.keys[from].key(),
@@ -132,6 +134,48 @@ impl Cast {
         }
     }
     /// One of each type, in the order in which a session has them.
+    /// A program is asked for, handed over, and runs well.
+    pub(crate) fn program(&self) -> [Message; 3] {
+        let program = ServiceId {
+            name: "chess".parse().unwrap(),
+            version: semver::Version::new(1, 2, 3),
+            definition: Digest::of(b"definition"),
+        };
+        let package = PackageRef { digest: Digest::of(b"package"), size: 1000 };
+        let request = ProgramRequest {
+            program: ServiceWanted { name: program.name.clone(), version: Some("^1.2".parse().unwrap()) },
+            signer: None,
+            asked_by: self.people[PEER].clone(),
+            device: serde_json::from_value(json!({
+                "platform": "linux-x86_64", "system": "Debian GNU/Linux 12", "memory": 4_000_000_000_u64, "display": true,
+                "tools": {"python": "3.11.2", "sh": true, "wine": false},
+            }))
+            .unwrap(),
+            enables: Some("_door._tcp".to_owned()),
+        };
+        let request = self.message(20, PEER, PROVIDER, request);
+        let delivery = ProgramDelivery {
+            program: program.clone(),
+            signer: self.keys[PROVIDER].key(),
+            role: "board".parse().unwrap(),
+            platform: "linux-x86_64".parse().unwrap(),
+            package,
+            manifest: Digest::of(b"manifest"),
+            options: serde_json::from_value(json!({"level": 3})).unwrap(),
+            secret_options: BTreeMap::from([("code".parse().unwrap(), commitment(9))]),
+            configuration: json!({ "name": "bob" }),
+        };
+        let mut delivery = self.message(21, PROVIDER, PEER, delivery);
+        delivery.head.in_reply_to = Some(request.head.id);
+        let report = ProgramReport {
+            delivery: delivery.head.id,
+            program,
+            package: package.digest,
+            state: ReportState::Confirmed,
+            failure: None,
+        };
+        [request, delivery, self.message(22, PEER, PROVIDER, report)]
+    }
     pub(crate) fn good(&self) -> Vec<Message> {
         let play = Play::default();
         let asked = MessageId::from_bytes([1; 16]);

@@ -1,6 +1,7 @@
 //! `deployctl status`
 
 mod diagram;
+pub(super) mod program;
 mod watch;
 
 use std::path::{Path, PathBuf};
@@ -11,6 +12,7 @@ use super::shell::Shell;
 use crate::model::{Code, Error, Party, Result, SessionId, SessionState, Time};
 use crate::process::sandbox::Level;
 use crate::roles::Node;
+use crate::roles::programs::{self, offer::Handed};
 use crate::roles::sitting::Projection;
 use crate::roles::timeline::timeline;
 use crate::roles::transcript::{self, Transcript};
@@ -22,7 +24,8 @@ use crate::ui::time::relative;
 
 /// See what is going on
 ///
-/// Shows the sessions that this node has a part in, or one of them in full.
+/// Shows the sessions that this node has a part in, the programs that are installed here, and what others have of those
+/// that it offers; or one of them in full.
 #[derive(clap::Args)]
 #[command(after_long_help = "Examples:
   deployctl status 7k3q
@@ -31,7 +34,8 @@ use crate::ui::time::relative;
   deployctl status 7k3q --export party.json   for others, who check it with `deployctl verify party.json`
   deployctl --format json status --watch      one line for each change")]
 pub(super) struct Args {
-    /// A session, by any unambiguous beginning of its id
+    /// A session, by any unambiguous beginning of its id; or a program
+    #[arg(value_name = "SESSION|PROGRAM")]
     session: Option<String>,
     /// Go on showing what changes, until Ctrl-C or until the session is over
     #[arg(long)]
@@ -53,6 +57,21 @@ const COLUMNS: usize = 100;
 #[derive(Serialize)]
 struct All {
     sessions: Vec<Summary>,
+    programs: Vec<programs::Summary>,
+    /// What others have of this node's programs.
+    offered: Vec<Handed>,
+}
+
+impl All {
+    /// A table for each kind of which there are some.
+    fn lists(&self) -> Vec<String> {
+        let lists = [
+            (!self.sessions.is_empty()).then(|| list(&self.sessions)),
+            (!self.programs.is_empty()).then(|| program::list(&self.programs)),
+            (!self.offered.is_empty()).then(|| program::handed(&self.offered)),
+        ];
+        lists.into_iter().flatten().collect()
+    }
 }
 
 /// One session; where this node plays several parts in it, the others follow in `parts`.
@@ -94,13 +113,16 @@ pub(super) fn run(args: &Args, shell: &Shell) -> Result<()> {
     }
     let Some(prefix) = &args.session else {
         let sessions: Vec<_> = node.parts()?.into_iter().map(|part| part.summary).collect();
-        let all = All { sessions };
-        if all.sessions.is_empty() {
-            shell.ui.note("no sessions");
+        let all = All { sessions, programs: node.programs()?, offered: node.handed()? };
+        if all.sessions.is_empty() && all.programs.is_empty() && all.offered.is_empty() {
+            shell.ui.note("no sessions and no programs");
         }
-        return shell.ui.data(&all, || list(&all.sessions));
+        return shell.ui.data(&all, || all.lists().join("\n"));
     };
-    let (_, parts) = node.parts_of(prefix)?;
+    if program::show(&node, prefix, shell)? {
+        return Ok(());
+    }
+    let (_, parts) = node.parts_of(prefix).map_err(|why| program::unknown(prefix, why))?;
     let part = |Projection { summary, .. }: Projection| {
         let level = node.confinement(summary.session, summary.party);
         Part { confinement: level.map(|level| Held { level, text: level.to_string() }), summary }

@@ -1,42 +1,56 @@
 //! `deployctl install`
 
+mod program;
+
 use std::path::{Path, PathBuf};
 
 use super::shell::Shell;
 use super::{start, status};
 use crate::model::{Code, Error, ParticipantState, Party, Result};
+use crate::roles::Node;
 use crate::roles::drive::ByHand;
 use crate::roles::part::Wishes;
+use crate::roles::programs::install::Wish;
 use crate::roles::sitting::Projection;
 use crate::service::consent::terms_text;
 use crate::session::{Decision, Summary, What};
 
-/// Fetch, verify and install what was delivered
+/// Fetch, verify and install what was delivered, or a program
 ///
-/// Fetches what was delivered for this node, checks that it is what was accepted, and installs it: complete or not at all.
-/// Where nothing is delivered yet, waits for it and asks the provider meanwhile.
+/// Of a session: fetches what was delivered for this node, checks that it is what was accepted, and installs it: complete
+/// or not at all. Where nothing is delivered yet, waits for it and asks the provider meanwhile.
+///
+/// A program is asked for at the node that offers it, shown with all that it may do, and installed after a yes, under the
+/// name of who signed it. A version that is older than one that was here before is refused.
+///
 /// With --manifest, installs a package from its file, offline: its manifest must be signed by a contact with `provide`.
 #[derive(clap::Args)]
 #[command(after_long_help = "Examples:
   deployctl install 7k3q
   deployctl install 7k3q --start
   deployctl install 7k3q --root ~/services
-  deployctl install --rollback 7k3q     back to the generation before
+  deployctl install chess --from shop --start
+  deployctl install deploy://KEY@shop.example:4800/programs/chess
+  deployctl install --rollback chess         back to the generation before, of a session or a program
   deployctl install chat.tar.gz --manifest chat.manifest.json
 
-To undo: deployctl remove SESSION")]
+To undo: deployctl remove SESSION|PROGRAM")]
 pub(super) struct Args {
-    /// A session, by any unambiguous beginning of its id; or the file of a package
-    #[arg(value_name = "SESSION|PACKAGE-FILE")]
+    /// A session, by any unambiguous beginning of its id; a program, NAME or NAME@SIGNER; where a program can be had; or the
+    /// file of a package
+    #[arg(value_name = "SESSION|PROGRAM|URI|FILE")]
     what: String,
     /// The signed manifest of a package that is installed from its file
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", conflicts_with = "from")]
     manifest: Option<PathBuf>,
+    /// The node to ask for the program: a contact or an address
+    #[arg(long, value_name = "NODE")]
+    from: Option<String>,
     /// Wait until the service has started and is ready here
     #[arg(long, conflicts_with = "manifest")]
     start: bool,
     /// Go back to the generation before, which is kept until the next one comes
-    #[arg(long, conflicts_with_all = ["root", "start", "manifest"])]
+    #[arg(long, conflicts_with_all = ["root", "start", "manifest", "from"])]
     rollback: bool,
     /// Install below this folder instead of the state directory
     #[arg(long, value_name = "DIR")]
@@ -44,13 +58,26 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(args: &Args, shell: &Shell) -> Result<()> {
-    let root = args.root.as_ref().map(std::path::absolute).transpose();
-    let root = root.map_err(|why| Error::new(Code::Usage, format!("--root: {why}")))?;
-    if let Some(manifest) = &args.manifest {
-        return from_file(Path::new(&args.what), manifest, root.as_deref(), shell);
-    }
     let node = shell.node()?;
-    let part = node.part_as(&args.what, &[Party::Initiator, Party::Peer])?;
+    let what = args.what.as_str();
+    if let Some(program) = status::program::named(&node, what)?.filter(|_| args.rollback) {
+        return shell.run(program::roll_back(&program.id, &node, shell));
+    }
+    if let Some(manifest) = &args.manifest {
+        return from_file(Path::new(what), manifest, root(args)?.as_deref(), shell);
+    }
+    let part = match args.from.is_some() || what.starts_with("deploy://") {
+        true => None,
+        false => part_of(what, &node)?,
+    };
+    if args.rollback && part.is_none() {
+        return Err(status::program::unknown(what, Error::new(Code::NotFound, "nothing to go back with")));
+    }
+    let Some(part) = part else {
+        let order = program::order(what, args.from.as_deref(), shell, &node)?;
+        let wish = Wish { root: root(args)?, seen_service: None };
+        return shell.run(program::install(order, args, wish, &node, shell));
+    };
     let (session, party) = (part.summary.session, part.summary.party);
     if args.rollback {
         node.step(session, party, What::Decided(Decision::RollBack))?;
@@ -62,9 +89,9 @@ pub(super) fn run(args: &Args, shell: &Shell) -> Result<()> {
         shell.ui.note("it is installed already");
         return finish(args, summary, &node, shell);
     }
-    if root.is_some() {
+    if let Some(root) = root(args)? {
         let wishes = node.wishes(session, party)?;
-        node.wish(session, party, &Wishes { root, ..wishes })?;
+        node.wish(session, party, &Wishes { root: Some(root), ..wishes })?;
     }
     // What could not be installed is cleared away by this very command: nobody else may come by.
     let by_hand = ByHand { install: true, remove: true, attended: true, ..ByHand::default() };
@@ -93,7 +120,21 @@ fn from_file(package: &Path, manifest: &Path, root: Option<&Path>, shell: &Shell
     })
 }
 
-fn finish(args: &Args, summary: Summary, node: &std::sync::Arc<crate::roles::Node>, shell: &Shell) -> Result<()> {
+fn root(args: &Args) -> Result<Option<PathBuf>> {
+    let absolute = |root: &PathBuf| std::path::absolute(root);
+    args.root.as_ref().map(absolute).transpose().map_err(|why| Error::new(Code::Usage, format!("--root: {why}")))
+}
+
+/// The session that is meant; nothing where there is none of this name, so that it is a program's.
+fn part_of(text: &str, node: &Node) -> Result<Option<Projection>> {
+    match node.part_as(text, &[Party::Initiator, Party::Peer]) {
+        Ok(part) => Ok(Some(part)),
+        Err(error) if error.code == Code::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+fn finish(args: &Args, summary: Summary, node: &std::sync::Arc<Node>, shell: &Shell) -> Result<()> {
     let summary = if args.start { shell.run(start::until_ready(node, &summary, shell))? } else { summary };
     shell.ui.data(&summary, || status::describe(&summary, shell.system.now()))
 }

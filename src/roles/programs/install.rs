@@ -1,0 +1,286 @@
+//! Installing a program that was checked and agreed to, going back to the generation before, and removing it (rows B8,
+//! B13, B22): by the installations of System A, below `installs/programs/`.
+
+use std::path::{Path, PathBuf};
+
+use super::ask::Parcel;
+use crate::message::{Failure, PackageRef, ReportState, Secret, ServiceId};
+use crate::model::{Code, Error, Event, OptionName, Result};
+use crate::roles::node::{Node, blocking};
+use crate::store::floors::Floors;
+use crate::store::installs;
+use crate::store::packages::Packages;
+use crate::store::programs::{Program, ProgramId, Programs, Release};
+use crate::store::secrets::Secrets as SecretStore;
+
+/// What an installation came to.
+#[derive(Debug)]
+pub struct Installed {
+    pub program: Program,
+    /// It had been installed before.
+    pub already: bool,
+}
+
+/// How the owner of this node wants it.
+#[derive(Clone, Debug, Default)]
+pub struct Wish {
+    /// Install below this folder instead of the state directory.
+    pub root: Option<PathBuf>,
+    /// The advertised service that it is for.
+    pub seen_service: Option<serde_json::Value>,
+}
+
+impl Node {
+    /// Fetches and installs it; a failure is reported to who handed it over. That a person or a policy agreed is the
+    /// caller's to see to.
+    ///
+    /// # Errors
+    /// What [`installs::install`] and the download say; `downgrade`.
+    pub async fn install_program(&self, parcel: &Parcel, wish: &Wish) -> Result<Installed> {
+        let release = self.release(parcel);
+        let installed = match self.fetch_program(parcel).await {
+            Ok(()) => blocking(|| self.put_program(parcel, &release, wish)),
+            Err(error) => Err(error),
+        };
+        let report = match &installed {
+            Ok(Installed { already: true, program }) => Some((program.state, program.failure.clone())),
+            Ok(_) => Some((ReportState::Installed, None)),
+            Err(error) if error.code.may_pass_later() => None,
+            Err(error) => {
+                Some((ReportState::Failed, Some(Failure::new(error.code, &error.message, error.hint.as_deref()))))
+            }
+        };
+        if let Some((state, failure)) = report {
+            self.report(&release, state, failure)?;
+        }
+        installed
+    }
+
+    async fn fetch_program(&self, parcel: &Parcel) -> Result<()> {
+        match &parcel.source {
+            Some((source, _)) => self.fetch_package(source, &parcel.manifest, &Packages::of(&self.state)).await,
+            None => Ok(()),
+        }
+    }
+
+    fn release(&self, parcel: &Parcel) -> Release {
+        let manifest = &parcel.manifest;
+        Release {
+            service: ServiceId {
+                name: manifest.name.clone(),
+                version: manifest.version.clone(),
+                definition: manifest.definition,
+            },
+            role: manifest.role.clone(),
+            package: PackageRef { digest: manifest.package.digest, size: manifest.package.size },
+            manifest: manifest.digest(),
+            terms: manifest.terms.clone(),
+            fit: parcel.fit.clone(),
+            options: parcel.options.clone(),
+            secrets: secrets_of(parcel).map(|(name, _)| name).collect(),
+            configuration: parcel.configuration.clone(),
+            device: parcel.device.clone(),
+            source: parcel.source.as_ref().map(|(source, _)| source.clone()),
+            delivery: parcel.source.as_ref().map(|(_, delivery)| delivery.clone()),
+            installed: self.system.now(),
+            confirmed: false,
+        }
+    }
+
+    fn put_program(&self, parcel: &Parcel, release: &Release, wish: &Wish) -> Result<Installed> {
+        let (programs, id) = (Programs::of(&self.state), &parcel.id);
+        let _lock = programs.lock(id)?;
+        // Again under the lock: another version may have come meanwhile.
+        Floors::of(&self.state).check(id, release.version())?;
+        let mut program = match programs.read(id)? {
+            Some(program) => program,
+            None => Program {
+                id: id.clone(),
+                releases: std::collections::BTreeMap::new(),
+                root: wish.root.clone(),
+                wanted: false,
+                state: ReportState::Installed,
+                failure: None,
+                seen_service: None,
+            },
+        };
+        if let Some(seen) = &wish.seen_service {
+            program.seen_service = Some(seen.clone());
+        }
+        if let Some(generation) = self.same_release(&program, release, parcel)? {
+            // It was handed over once more: how it goes on is reported of this delivery.
+            if let Some(kept) = program.releases.get_mut(&generation) {
+                (kept.source, kept.delivery) = (release.source.clone(), release.delivery.clone());
+            }
+            programs.write(&program)?;
+            return Ok(Installed { program, already: true });
+        }
+        let before = program.clone();
+        let installed =
+            installs::look(&self.program_root(&program))?.map(|status| status.generations).unwrap_or_default();
+        let last = program.releases.keys().chain(installed.keys()).max();
+        let generation = last.map_or(1, |last| last + 1);
+        programs.statements(id).put_manifest(&release.manifest, parcel.manifest.bytes())?;
+        let secrets = SecretStore::of_release(&self.state, id, generation);
+        for (name, secret) in secrets_of(parcel) {
+            secrets.put_json(&format!("option.{name}"), secret)?;
+        }
+        program.releases.insert(generation, release.clone());
+        // Before it is installed: what is current must have its record.
+        programs.write(&program)?;
+        if let Err(error) = self.unpack_program(&program, generation, parcel) {
+            let undone = if before.releases.is_empty() { programs.remove(id) } else { programs.write(&before) };
+            return undone.and(Err(error));
+        }
+        Floors::of(&self.state).raise(id, release.version())?;
+        program.state = ReportState::Installed;
+        program.failure = None;
+        self.forget_releases(&mut program)?;
+        programs.write(&program)?;
+        Ok(Installed { program, already: false })
+    }
+
+    /// The current generation, if it is the very same already, with the same things for this device.
+    fn same_release(&self, program: &Program, release: &Release, parcel: &Parcel) -> Result<Option<u32>> {
+        let Some((generation, current)) = self.current(program)? else { return Ok(None) };
+        let content = |one: &Release| {
+            (one.package, one.service.clone(), one.options.clone(), one.configuration.clone(), one.secrets.clone())
+        };
+        if content(current) != content(release) {
+            return Ok(None);
+        }
+        let kept = SecretStore::of_release(&self.state, &program.id, generation);
+        for (name, secret) in secrets_of(parcel) {
+            let kept = kept.find_json::<Secret>(&format!("option.{name}"))?;
+            if kept.is_none_or(|kept| kept.value() != secret.value()) {
+                return Ok(None);
+            }
+        }
+        Ok(Some(generation))
+    }
+
+    fn unpack_program(&self, program: &Program, generation: u32, parcel: &Parcel) -> Result<()> {
+        let package = Packages::of(&self.state).open_package(&parcel.manifest.package.digest)?;
+        let installed =
+            installs::install(&self.program_root(program), generation, &package, &parcel.manifest, &mut |_| {})?;
+        let (entries, folder) = (parcel.manifest.entries, installed.folder.display());
+        self.emit(Event::Notice { text: format!("{} installed: {entries} entries in {folder}", program.id.name) });
+        Ok(())
+    }
+
+    /// Drops the releases that are not installed any more, with what only they needed.
+    fn forget_releases(&self, program: &mut Program) -> Result<()> {
+        let status = installs::look(&self.program_root(program))?;
+        let kept = status.map(|status| status.generations).unwrap_or_default();
+        let gone: Vec<_> = program.releases.keys().copied().filter(|one| !kept.contains_key(one)).collect();
+        for generation in gone {
+            if let Some(release) = program.releases.remove(&generation) {
+                SecretStore::of_release(&self.state, &program.id, generation).forget()?;
+                self.drop_package(program, &release)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Removes a package that no release and no other node needs.
+    fn drop_package(&self, program: &Program, release: &Release) -> Result<()> {
+        let packages = Packages::of(&self.state);
+        let digest = release.package.digest;
+        let is_used = program.releases.values().any(|other| other.package.digest == digest);
+        if !is_used && packages.readers(&digest)?.is_empty() {
+            packages.remove(&digest)?;
+        }
+        Ok(())
+    }
+
+    /// Makes the generation before current again. Whoever runs the program notices.
+    ///
+    /// # Errors
+    /// `wrong-state` where there is none; `locked`, `io`.
+    pub fn roll_back_program(&self, id: &ProgramId) -> Result<Program> {
+        let programs = Programs::of(&self.state);
+        let _lock = programs.lock(id)?;
+        let mut program = programs.read(id)?.ok_or_else(|| gone(id))?;
+        blocking(|| installs::rollback(&self.program_root(&program)))?;
+        program.state = ReportState::Installed;
+        program.failure = None;
+        programs.write(&program)?;
+        Ok(program)
+    }
+
+    /// A generation that never became ready goes back to the one before, or away if it was the first. Says whether there is
+    /// one to go on with.
+    pub(super) fn give_up_release(&self, id: &ProgramId, generation: u32, failure: &Failure) -> Result<bool> {
+        let programs = Programs::of(&self.state);
+        let _lock = programs.lock(id)?;
+        let Some(mut program) = programs.read(id)? else { return Ok(false) };
+        let root = self.program_root(&program);
+        let Some(release) = program.releases.get(&generation).cloned() else { return Ok(false) };
+        let back = match blocking(|| installs::rollback(&root)) {
+            Ok(_) => true,
+            Err(error) if error.code == Code::WrongState => {
+                blocking(|| installs::uninstall_generation(&root, generation))?;
+                false
+            }
+            Err(error) => return Err(error),
+        };
+        program.failure = Some(failure.clone());
+        program.state = if back { ReportState::Installed } else { ReportState::Failed };
+        program.wanted &= back;
+        self.report(&release, ReportState::Failed, Some(failure.clone()))?;
+        programs.write(&program)?;
+        Ok(back)
+    }
+
+    /// Removes an installed program that is not running: all that was installed, and only that. Its floor stays. Says
+    /// what is left.
+    ///
+    /// # Errors
+    /// `locked`, `io`: a repeat goes on with it.
+    pub fn remove_program(&self, id: &ProgramId, keep_data: bool) -> Result<Vec<PathBuf>> {
+        let programs = Programs::of(&self.state);
+        let _lock = programs.lock(id)?;
+        let program = programs.read(id)?.ok_or_else(|| gone(id))?;
+        let current = self.current(&program)?.map(|(_, release)| release.clone());
+        for release in program.releases.values() {
+            Floors::of(&self.state).raise(id, release.version())?;
+        }
+        let stop_at = program.root.clone().unwrap_or_else(|| self.state.root().to_owned());
+        let removed = blocking(|| installs::remove(&self.program_root(&program), keep_data, &stop_at))?;
+        crate::store::tree::remove(&self.program_places(id).folder)?;
+        let without = Program { releases: std::collections::BTreeMap::new(), ..program.clone() };
+        for release in program.releases.values() {
+            self.drop_package(&without, release)?;
+        }
+        if let Some(release) = &current {
+            self.report(release, ReportState::Removed, None)?;
+        }
+        programs.remove(id)?;
+        Ok(removed.kept)
+    }
+
+    /// Brings every installed program to before or after what was interrupted.
+    pub(in crate::roles) fn recover_programs(&self) -> Result<()> {
+        for program in Programs::of(&self.state).list()? {
+            for what in installs::recover(&self.program_root(&program))?.did {
+                self.notice(what);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The secret options that came with it.
+fn secrets_of(parcel: &Parcel) -> impl Iterator<Item = (OptionName, &Secret)> {
+    parcel.secrets.iter().filter_map(|(name, secret)| Some((name.strip_prefix("option.")?.parse().ok()?, secret)))
+}
+
+pub(super) fn gone(id: &ProgramId) -> Error {
+    Error::new(Code::NotFound, format!("{} is not installed here", id.name))
+        .hint("`deployctl status` lists what is installed")
+}
+
+/// Whether nothing is left of a program's installation.
+pub fn is_clean(root: &Path) -> Result<bool> {
+    Ok(installs::look(root)?.is_none())
+}

@@ -1,0 +1,217 @@
+//! Programs go from node to node (System B): real processes over real sockets.
+
+#![expect(clippy::disallowed_methods, reason = "writes services, and looks at files as a person would")]
+#![expect(clippy::unwrap_used, reason = "a test that panics has failed")]
+
+#[path = "support/sandbox.rs"]
+mod sandbox;
+#[path = "programs/shelf.rs"]
+mod shelf;
+
+use std::fs;
+
+use sandbox::{Sandbox, is_alive, until};
+use serde_json::Value;
+use shelf::{Shelf, greeter, neighbours, plain};
+
+/// What the offering node says of the one device that has a program.
+fn handed(sandbox: &Sandbox, node: &str, program: &str) -> Value {
+    sandbox.run(node, &["status", program]).document()["installations"][0].clone()
+}
+
+fn wait_handed(sandbox: &Sandbox, node: &str, program: &str, state: &str) -> Value {
+    let mut last = Value::Null;
+    until(&format!("{node} hears that {program} is {state}"), || {
+        last = handed(sandbox, node, program);
+        last["state"] == state
+    });
+    last
+}
+
+#[test]
+fn b8_b13_a_program_is_handed_over_configured_run_and_reported() {
+    let (sandbox, shelf) = neighbours();
+    let _shop = sandbox.serve("shop", &["--services", shelf.path()]);
+    let installed = sandbox.run("anna", &["install", "greeter", "--from", "shop", "--yes", "--start"]);
+    assert_eq!(installed.code, 0, "{installed:?}");
+    let installed = installed.document();
+    assert_eq!((installed["state"].as_str(), installed["version"].as_str()), (Some("confirmed"), Some("1.0.0")));
+    assert_eq!(installed["by"], serde_json::json!([]));
+    // The configuration for this device is built in, and beside it.
+    let folder = std::path::PathBuf::from(installed["folder"].as_str().unwrap());
+    let here = format!("linux-{}", std::env::consts::ARCH);
+    assert_eq!(fs::read_to_string(folder.join("hello.txt")).unwrap(), format!("hello anna on {here}\n"));
+    let data = folder.join("../../data");
+    let given: Value = serde_json::from_str(&fs::read_to_string(data.join("configuration.json")).unwrap()).unwrap();
+    assert_eq!((given["name"].as_str(), given["platform"].as_str()), (Some("anna"), Some(here.as_str())));
+    assert_eq!(given["offered_by"], _shop.address());
+    // The secret option came beside, and is in no package.
+    assert_eq!(fs::read_to_string(data.join("word")).unwrap(), "open sesame");
+    let heard = wait_handed(&sandbox, "shop", "greeter", "confirmed");
+    assert_eq!((heard["name"].as_str(), heard["version"].as_str()), (Some("anna"), Some("1.0.0")));
+    // Again changes nothing.
+    let again = sandbox.run("anna", &["install", "greeter", "--from", "shop", "--yes"]).document();
+    assert_eq!((again["already"].as_bool(), again["generation"].as_u64()), (Some(true), Some(1)));
+    let checked = sandbox.run("anna", &["verify", "greeter"]).ok();
+    assert_eq!(checked["delivered_by"], _shop.address()["deploy://".len()..][..52]);
+    let pid = fs::read_to_string(data.join("pid")).unwrap().trim().parse().unwrap();
+    assert!(is_alive(pid));
+    let stopped = sandbox.run("anna", &["stop", "greeter"]);
+    assert_eq!((stopped.code, stopped.document()["state"].as_str()), (0, Some("stopped")), "{stopped:?}");
+    assert!(!is_alive(pid));
+    wait_handed(&sandbox, "shop", "greeter", "stopped");
+    let removed = sandbox.run("anna", &["remove", "greeter"]);
+    assert_eq!((removed.code, removed.document()["kept"].as_array().map(Vec::len)), (0, Some(0)), "{removed:?}");
+    wait_handed(&sandbox, "shop", "greeter", "removed");
+    let state = sandbox.state("anna");
+    let left = ["installs", "programs", "packages"].map(|name| state.join(name).exists());
+    assert_eq!(left, [false; 3]);
+    sandbox.run("anna", &["status", "greeter"]).fails(6, "not-found");
+}
+
+#[test]
+fn p2_b22_an_older_version_is_refused_on_every_path_and_also_after_removal() {
+    let (sandbox, shelf) = neighbours();
+    let _shop = sandbox.serve("shop", &["--services", shelf.path()]);
+    let install = ["install", "greeter", "--from", "shop", "--yes"];
+    assert_eq!(sandbox.run("anna", &install).document()["generation"], 1);
+    shelf.put("greeter", &greeter("2.0.0", "exec sleep 1000"));
+    let second = sandbox.run("anna", &install).document();
+    assert_eq!((second["generation"].as_u64(), second["version"].as_str()), (Some(2), Some("2.0.0")));
+    assert_eq!(second["before"], "1.0.0");
+    shelf.put("greeter", &greeter("1.5.0", "exec sleep 1000"));
+    let refused = sandbox.run("anna", &install);
+    assert_eq!(refused.code, 4, "{refused:?}");
+    assert!(refused.stderr.contains("downgrade") && refused.stderr.contains("2.0.0"), "{refused:?}");
+    // The kept generation is exempt: its own owner may go back to it.
+    let back = sandbox.run("anna", &["install", "--rollback", "greeter"]).document();
+    assert_eq!((back["version"].as_str(), back["generation"].as_u64()), (Some("1.0.0"), Some(1)));
+    sandbox.run("anna", &["install", "--rollback", "greeter"]).fails(6, "wrong-state");
+    assert_eq!(sandbox.run("anna", &["verify", "greeter"]).ok()["version"], "1.0.0");
+    assert_eq!(sandbox.run("anna", &["remove", "greeter"]).code, 0);
+    assert_eq!(sandbox.run("anna", &install).code, 4);
+    shelf.put("greeter", &greeter("2.0.1", "exec sleep 1000"));
+    assert_eq!(sandbox.run("anna", &install).document()["version"], "2.0.1");
+}
+
+#[test]
+fn b14_an_update_that_does_not_become_ready_goes_back_to_the_generation_before() {
+    let (sandbox, shelf) = neighbours();
+    let _shop = sandbox.serve("shop", &["--services", shelf.path()]);
+    let install = ["install", "greeter", "--from", "shop", "--yes", "--start"];
+    assert_eq!(sandbox.run("anna", &install).document()["state"], "confirmed");
+    shelf.put("greeter", &greeter("2.0.0", "echo cannot find my hat >&2; exit 7"));
+    let failed = sandbox.run("anna", &install);
+    assert_eq!(failed.code, 1, "{failed:?}");
+    assert!(failed.stderr.contains("cannot find my hat"), "{failed:?}");
+    let mut status = Value::Null;
+    until("the generation before runs again", || {
+        status = sandbox.run("anna", &["status", "greeter"]).document();
+        status["state"] == "confirmed"
+    });
+    assert_eq!((status["version"].as_str(), status["running"].as_bool()), (Some("1.0.0"), Some(true)));
+    assert!(status["failure"]["tail"].as_str().unwrap().contains("hat"), "{status}");
+    let heard = wait_handed(&sandbox, "shop", "greeter", "failed");
+    assert_eq!(heard["version"], "2.0.0");
+    assert_eq!(sandbox.run("anna", &["remove", "greeter"]).code, 0);
+    // The first generation of all has nothing to go back to, and goes.
+    shelf.put("greeter", &greeter("3.0.0", "exit 7"));
+    assert_eq!(sandbox.run("anna", &install).code, 1);
+    let status = sandbox.run("anna", &["status", "greeter"]).document();
+    assert_eq!((status["state"].as_str(), status["generation"].as_u64()), (Some("failed"), None));
+    let heard = wait_handed(&sandbox, "shop", "greeter", "failed");
+    assert!(!heard["reason"].as_str().unwrap().is_empty());
+}
+
+#[test]
+fn b18_strangers_get_nothing_and_nothing_of_strangers_is_installed_without_a_yes() {
+    let sandbox = Sandbox::new();
+    let shop = sandbox.init("shop");
+    sandbox.init("anna");
+    let shelf = Shelf::new(&sandbox);
+    shelf.put("greeter", &greeter("1.0.0", "exec sleep 1000"));
+    shelf.put_options(&sandbox, "shop", "greeter");
+    let serving = sandbox.serve("shop", &["--services", shelf.path()]);
+    sandbox
+        .run("anna", &["install", "greeter", "--from", &shop, "--yes"])
+        .fails(3, "not-permitted")
+        .hints(&["trust add"]);
+    serving.stop();
+    fs::write(sandbox.state("shop").join("config.toml"), "[offer]\nto = \"anyone\"\n").unwrap();
+    let _shop = sandbox.serve("shop", &["--services", shelf.path()]);
+    // Shown with its key, and asked for: without a terminal that is an error that names the flag.
+    let asked = sandbox.human("anna", &["install", "greeter", "--from", &shop]);
+    assert_eq!(asked.code, 2, "{asked:?}");
+    let groups = &shop["deploy://".len()..][..8];
+    let shown = [&groups[..4], " ", &groups[4..]].concat();
+    for words in ["UNKNOWN", shown.as_str(), "--yes", "It may write into its own data folder", "MIT"] {
+        assert!(asked.stderr.contains(words), "{words}: {asked:?}");
+    }
+    let uri = format!("{shop}/programs/greeter?version=^1");
+    assert_eq!(sandbox.run("anna", &["install", &uri, "--yes"]).document()["version"], "1.0.0");
+    let uri = format!("{shop}/programs/greeter?version=^2");
+    sandbox.run("anna", &["install", &uri, "--yes"]).fails(6, "unknown-service").says(&["1.0.0", "^2"]);
+    sandbox
+        .run("anna", &["install", "greter", "--from", &shop, "--yes"])
+        .fails(6, "unknown-service")
+        .hints(&["greeter"]);
+}
+
+#[test]
+fn b7_a_neighbour_offers_on_what_the_license_allows_under_its_signer_and_the_floor_holds_there_too() {
+    let (sandbox, shelf) = neighbours();
+    shelf.put("tune", &plain("1.0.0", "MIT OR LicenseRef-Mine"));
+    shelf.put("secret", &plain("1.0.0", "LicenseRef-Mine"));
+    let shop = sandbox.serve("shop", &["--services", shelf.path()]);
+    let key = shop.address()["deploy://".len()..][..52].to_owned();
+    for program in ["tune", "secret", "greeter"] {
+        assert_eq!(sandbox.run("anna", &["install", program, "--from", "shop", "--yes"]).code, 0);
+    }
+    shelf.put("tune", &plain("2.0.0", "MIT"));
+    let (cleo, anna) =
+        (sandbox.init("cleo"), sandbox.run("anna", &["init"]).ok()["address"].as_str().unwrap().to_owned());
+    sandbox.trust("anna", "cleo", &cleo, "request");
+    sandbox.trust("shop", "cleo", &cleo, "request");
+    let serving = sandbox.serve("anna", &[]);
+    sandbox.run("cleo", &["install", "tune", "--from", &anna, "--yes"]).fails(6, "unknown-service");
+    serving.stop();
+    let _anna = sandbox.serve("anna", &["--share"]);
+    let got = sandbox.run("cleo", &["install", "tune", "--from", &anna, "--yes"]).document();
+    assert_eq!((got["signer"].as_str(), got["version"].as_str()), (Some(key.as_str()), Some("1.0.0")));
+    assert_eq!(wait_handed(&sandbox, "anna", "tune", "installed")["signer"], key.as_str());
+    // Neither what may not be handed on, nor what was made for one device alone.
+    for program in ["secret", "greeter"] {
+        sandbox.run("cleo", &["install", program, "--from", &anna, "--yes"]).fails(6, "unknown-service");
+    }
+    // The signer itself hands over a newer one; from then on the neighbour's is too old.
+    assert_eq!(
+        sandbox.run("cleo", &["install", "tune", "--from", shop.address(), "--yes"]).document()["version"],
+        "2.0.0"
+    );
+    let old = sandbox.run("cleo", &["install", "tune", "--from", &anna, "--yes"]);
+    assert!(old.code == 4 && old.stderr.contains("downgrade"), "{old:?}");
+}
+
+#[test]
+fn a_report_waits_until_the_offering_node_is_back_and_a_program_outlives_its_supervisor() {
+    let (sandbox, shelf) = neighbours();
+    let shop = sandbox.serve("shop", &["--services", shelf.path()]);
+    assert_eq!(sandbox.run("anna", &["install", "greeter", "--from", "shop", "--yes"]).code, 0);
+    shop.kill();
+    let _anna = sandbox.serve("anna", &[]);
+    assert_eq!(sandbox.run("anna", &["start", "greeter"]).document()["state"], "confirmed");
+    let _shop = sandbox.serve("shop", &["--services", shelf.path()]);
+    wait_handed(&sandbox, "shop", "greeter", "confirmed");
+    let record = sandbox.state("anna").join("run/programs");
+    let record = record.join(fs::read_dir(&record).unwrap().next().unwrap().unwrap().file_name()).join("record.json");
+    let read = || serde_json::from_str::<Value>(&fs::read_to_string(&record).unwrap_or_default()).unwrap_or_default();
+    let before = read();
+    sandbox::signal(before["supervisor"]["pid"].as_i64().unwrap().try_into().unwrap(), rustix::process::Signal::KILL);
+    until("another supervisor has charge of it", || {
+        let now = read();
+        now["supervisor"]["pid"].is_u64() && now["supervisor"]["pid"] != before["supervisor"]["pid"]
+    });
+    assert_eq!(read()["child"], before["child"], "the program itself went on");
+    assert_eq!(sandbox.run("anna", &["stop", "greeter"]).document()["state"], "stopped");
+    wait_handed(&sandbox, "shop", "greeter", "stopped");
+}
