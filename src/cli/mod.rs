@@ -3,6 +3,8 @@
 mod accept;
 mod account;
 mod build;
+mod complete;
+mod completions;
 mod confine;
 mod consent;
 mod csv;
@@ -77,6 +79,7 @@ enum Command {
     Verify(verify::Args),
     Discover(discover::Args),
     Demo(demo::Args),
+    Completions(completions::Args),
     #[command(hide = true)]
     Supervise(supervise::Args),
     #[command(hide = true)]
@@ -85,6 +88,9 @@ enum Command {
 
 /// Runs the program's arguments; what it returns is the process's exit code.
 pub fn main() -> ExitCode {
+    if let Some(answered) = complete::answer() {
+        return answered;
+    }
     let arguments: Vec<OsString> = std::env::args_os().collect();
     let json = wants_json(&arguments);
     let cli = match Cli::try_parse_from(&arguments) {
@@ -118,6 +124,7 @@ impl Command {
             Command::Verify(args) => verify::run(&args, shell),
             Command::Discover(args) => discover::run(&args, shell),
             Command::Demo(args) => demo::run(&args, shell),
+            Command::Completions(args) => completions::run(&args, shell),
             Command::Supervise(args) => supervise::run(&args, shell),
             Command::Confine(args) => confine::run(&args, shell),
         }

@@ -197,7 +197,7 @@ fn wish(args: &Args, node: &Node) -> Result<Wish> {
 
 /// From the file, then from the flags, then asked on a terminal; checked before anything is sent (A5).
 fn options(args: &Args, offered: &Offered, shell: &Shell) -> Result<Resolved> {
-    let interface = as_interface(offered);
+    let interface = Interface::from(offered);
     let specs = interface.options()?;
     let mut given = given(args.values.as_deref(), &args.set, &specs)?;
     if shell.ui.can_ask() {
@@ -227,21 +227,8 @@ pub(super) fn given(values: Option<&Path>, set: &[String], specs: &[OptionSpec])
     Ok(given)
 }
 
-fn as_interface(offered: &Offered) -> Interface {
-    Interface {
-        name: offered.service.name.clone(),
-        version: offered.service.version.clone(),
-        summary: offered.summary.clone(),
-        category: None,
-        license: None,
-        schema: offered.schema.clone(),
-        roles: offered.roles.clone(),
-        tariff: offered.tariff.clone(),
-    }
-}
-
 fn show(offered: &Offered, shell: &Shell) -> Result<()> {
-    let interface = as_interface(offered);
+    let interface = Interface::from(offered);
     let text = interface.describe()?;
     // One document that is a JSON Schema of the options, with what else the interface says beside it.
     let mut schema = interface.schema.clone();

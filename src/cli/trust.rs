@@ -41,6 +41,7 @@ Example:
     List,
     /// Remove a contact; it takes effect at once
     Remove {
+        #[arg(value_name = "CONTACT")]
         name: String,
     },
     Token(enrol::TokenArgs),

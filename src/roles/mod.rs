@@ -20,6 +20,7 @@ mod inviting;
 mod live;
 pub mod neighbourhood;
 pub mod node;
+pub mod offers;
 pub mod offline;
 pub mod order;
 pub mod outbox;

@@ -61,8 +61,10 @@ impl Node {
         self.announce(Some(provider.key)).await?;
         let provider = &self.reach(provider);
         let described = self.or_follow(provider, self.client.node(provider).await).await?;
-        serde_json::from_value(described)
-            .map_err(|why| Error::new(Code::BadMessage, format!("the provider's description does not read: {why}")))
+        let described: Described = serde_json::from_value(described)
+            .map_err(|why| Error::new(Code::BadMessage, format!("the provider's description does not read: {why}")))?;
+        self.keep_list(&provider.key, &described);
+        Ok(described)
     }
     /// The interface of a service, to look at: no session begins.
     pub async fn look_at(&self, provider: &Address, service: ServiceWanted) -> Result<Interface> {
@@ -94,6 +96,7 @@ impl Node {
                     && interface.interface_request == id
                     && interface.request_nonce == nonce =>
             {
+                self.keep_interface(&provider.key, interface);
                 Ok(Interface::clone(interface))
             }
             _ => Err(Error::new(Code::Replay, "the provider's answer is not to this request")),
@@ -123,9 +126,10 @@ impl Node {
             return Err(Error::new(Code::Internal, "an Initiator's log makes another machine"));
         };
         let interface = initiator.interface().cloned();
-        interface
-            .map(|interface| (session, interface))
-            .ok_or_else(|| Error::new(Code::Refused, "the provider gave no interface").about(session))
+        let interface =
+            interface.ok_or_else(|| Error::new(Code::Refused, "the provider gave no interface").about(session))?;
+        self.keep_interface(&provider.key, &interface);
+        Ok((session, interface))
     }
     /// Forgets a session that was never requested: nobody was promised anything.
     ///

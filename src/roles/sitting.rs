@@ -1,6 +1,6 @@
 //! A change of one session: lock, read the log, step, append, unlock. Nobody steps anything but what the log says.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -9,7 +9,7 @@ use serde_json::Value;
 use super::node::{Node, blocking, locked};
 use super::turns::Turn;
 use crate::message::Verified;
-use crate::model::{Code, Error, Event, Key, Party, Result, SessionId, SessionState, Span, Time};
+use crate::model::{Code, Error, Event, Key, MessageId, Name, Party, Result, SessionId, SessionState, Span, Time};
 use crate::session::record::{Entry, Replayed, Sent};
 use crate::session::{Input, Machine, Participation, Stage, Step, Summary, What, Work, replay};
 use crate::store::document;
@@ -55,6 +55,9 @@ pub struct Projection {
     pub ending: bool,
     /// To whom messages wait.
     pub recipients: BTreeSet<Key>,
+    /// The invitations that this party sent or got, each with the peer's or the Initiator's name.
+    #[serde(default)]
+    pub invitations: BTreeMap<MessageId, Name>,
 }
 
 impl Node {
@@ -274,8 +277,20 @@ impl Projection {
                 .is_none_or(|part| !part.holds_software() && (part.ending.is_some() || part.stage == Stage::Removed)),
             ending: summary.over || part.is_some_and(|part| part.ending.is_some()),
             recipients,
+            invitations: invitations(&replayed.machine),
             summary,
         }
+    }
+}
+
+fn invitations(machine: &Machine) -> BTreeMap<MessageId, Name> {
+    match machine {
+        Machine::Provider(provider) => {
+            let invited = provider.participants.iter().zip(machine.summary().participants);
+            invited.filter_map(|(one, shown)| Some((one.invitation_id()?, shown.name))).collect()
+        }
+        Machine::Peer(peer) => BTreeMap::from([(peer.invitation_id, peer.invitation.initiator.name.clone())]),
+        Machine::Initiator(_) => BTreeMap::new(),
     }
 }
 

@@ -56,6 +56,18 @@ pub fn write_toml<T: Serialize>(path: &Path, value: &T, mode: u32) -> Result<()>
     file::write_atomic(path, text.as_bytes(), mode)
 }
 
+/// What a JSON file holds just now, for whom it would only be convenient: one that is missing or does not read is `None`
+/// and stays as it is.
+pub fn glance_json<T: DeserializeOwned>(path: &Path) -> Option<T> {
+    serde_json::from_slice(&file::read_optional(path, MAX_DOCUMENT).ok()??).ok()
+}
+
+/// What a TOML file holds just now; as [`glance_json`].
+pub fn glance_toml<T: DeserializeOwned>(path: &Path) -> Option<T> {
+    let bytes = file::read_optional(path, MAX_DOCUMENT).ok()??;
+    toml::from_str(std::str::from_utf8(&bytes).ok()?).ok()
+}
+
 /// Renames a damaged file to `NAME.damaged-N` and returns the error that says so. Where even that fails, the error says
 /// why and the file stays.
 pub fn set_aside(path: &Path, why: &str) -> Error {

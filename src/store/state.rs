@@ -203,9 +203,25 @@ impl StateDir {
     pub fn install_root(&self, id: SessionId, role: &RoleName) -> PathBuf {
         self.installs().join("sessions").join(id.to_string()).join(&**role)
     }
+    /// Where programs are installed, in a folder for each signer.
+    pub fn programs(&self) -> PathBuf {
+        self.installs().join("programs")
+    }
     /// Where a program of a signer is installed.
     pub fn program_root(&self, signer: &Key, name: &ServiceName) -> PathBuf {
-        self.installs().join("programs").join(signer.to_string()).join(&**name)
+        self.programs().join(signer.to_string()).join(&**name)
+    }
+    /// What providers said that they offer.
+    pub fn offers(&self) -> PathBuf {
+        self.root.join("offers")
+    }
+    /// The last list that a provider gave.
+    pub fn offered_list(&self, provider: &Key) -> PathBuf {
+        self.offers().join(format!("{provider}.json"))
+    }
+    /// The last interface that a provider gave of a service.
+    pub fn offered_interface(&self, provider: &Key, service: &ServiceName) -> PathBuf {
+        self.offers().join(provider.to_string()).join(format!("{service}.json"))
     }
     pub fn ledgers(&self) -> PathBuf {
         self.root.join("ledger")
