@@ -15,6 +15,7 @@ mod init;
 mod install;
 mod invite;
 mod ledgers;
+mod man;
 mod remove;
 mod request;
 mod serve;
@@ -81,6 +82,8 @@ enum Command {
     Demo(demo::Args),
     Completions(completions::Args),
     #[command(hide = true)]
+    Man(man::Args),
+    #[command(hide = true)]
     Supervise(supervise::Args),
     #[command(hide = true)]
     Confine(confine::Args),
@@ -125,6 +128,7 @@ impl Command {
             Command::Discover(args) => discover::run(&args, shell),
             Command::Demo(args) => demo::run(&args, shell),
             Command::Completions(args) => completions::run(&args, shell),
+            Command::Man(args) => man::run(&args, shell),
             Command::Supervise(args) => supervise::run(&args, shell),
             Command::Confine(args) => confine::run(&args, shell),
         }
