@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use super::shell::{Shell, asked_to_stop};
 use crate::model::{Address, Host, Result, Way};
+use crate::process::notify::Manager;
 use crate::roles::neighbourhood::Advertise;
 use crate::roles::serve::{Offering, Service};
 
@@ -53,7 +54,11 @@ pub(super) fn run(args: &Args, shell: &Shell) -> Result<()> {
     let services =
         services.map_err(|why| crate::model::Error::new(crate::model::Code::Usage, format!("--services: {why}")))?;
     shell.run_until_stopped(async {
-        let stop = asked_to_stop();
+        let manager = Manager::of(|name| std::env::var_os(name));
+        let stop = async {
+            asked_to_stop().await;
+            manager.tell("STOPPING=1");
+        };
         let stop_at_once = async {
             asked_to_stop().await;
             asked_to_stop().await;
@@ -70,8 +75,10 @@ pub(super) fn run(args: &Args, shell: &Shell) -> Result<()> {
             Some(listen) => format!("ready: {} listening on {listen}", running.address),
             None => format!("ready: {} listens nowhere and asks its providers", running.address),
         })?;
+        manager.tell("READY=1");
         tokio::select! {
             result = service.run(stop) => result,
+            never = manager.show_life() => match never {},
             // Who asks a second time does not want to wait for the goodbyes.
             () = stop_at_once => Ok(()),
         }

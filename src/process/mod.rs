@@ -7,6 +7,7 @@ pub mod command;
 pub mod confine;
 pub mod detach;
 pub mod host;
+pub mod notify;
 pub mod pid;
 pub mod plan;
 pub mod record;
