@@ -118,7 +118,7 @@ fn where_there_is_nothing_or_only_damage_a_shell_is_told_nothing() {
         ("contacts/ada.toml", "address = 7"),
         ("sessions/aaaaaaaaaaaaaaaaaaaaaaaaaa/peer/status.json", "{"),
         ("sessions/..\n/peer/status.json", ""),
-        ("offers/x.json", "[]"),
+        ("shown/x.json", "[]"),
         ("tokens/\u{1b}[2J.json", ""),
     ] {
         let path = state.join(path);

@@ -38,11 +38,11 @@ impl Node {
     /// Keeps a list instead of the one before it.
     pub(super) fn keep_list(&self, provider: &Key, described: &Described) {
         let services = described.services.iter().map(|one| (one.name.clone(), one.clone())).collect();
-        keep(&self.state.offered_list(provider), &List { services });
+        keep(&self.state.shown_list(provider), &List { services });
     }
     /// Keeps an interface instead of the one before it.
     pub(super) fn keep_interface(&self, provider: &Key, given: &message::Interface) {
-        keep(&self.state.offered_interface(provider, &given.service.name), &Interface::from(given));
+        keep(&self.state.shown_interface(provider, &given.service.name), &Interface::from(given));
     }
 }
 
@@ -56,15 +56,15 @@ fn keep(path: &Path, value: &impl Serialize) {
 /// What this provider offered when it was asked last; of no provider in particular, what all of them did.
 pub fn listed(state: &StateDir, provider: Option<&Key>) -> Vec<Listed> {
     let all = || {
-        let names = file::list(&state.offers()).unwrap_or_default();
+        let names = file::list(&state.shown()).unwrap_or_default();
         names.iter().filter_map(|name| name.strip_suffix(".json")?.parse().ok()).collect::<Vec<Key>>()
     };
     let lists = provider.map_or_else(all, |key| vec![*key]).into_iter();
-    let lists = lists.filter_map(|key| document::glance_json::<List>(&state.offered_list(&key)));
+    let lists = lists.filter_map(|key| document::glance_json::<List>(&state.shown_list(&key)));
     lists.flat_map(|list| list.services.into_values()).collect()
 }
 
 /// The interface that this provider gave last for a service.
 pub fn interface(state: &StateDir, provider: &Key, service: &ServiceName) -> Option<Interface> {
-    document::glance_json(&state.offered_interface(provider, service))
+    document::glance_json(&state.shown_interface(provider, service))
 }

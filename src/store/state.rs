@@ -203,25 +203,21 @@ impl StateDir {
     pub fn install_root(&self, id: SessionId, role: &RoleName) -> PathBuf {
         self.installs().join("sessions").join(id.to_string()).join(&**role)
     }
-    /// Where programs are installed, in a folder for each signer.
-    pub fn programs(&self) -> PathBuf {
-        self.installs().join("programs")
-    }
     /// Where a program of a signer is installed.
     pub fn program_root(&self, signer: &Key, name: &ServiceName) -> PathBuf {
-        self.programs().join(signer.to_string()).join(&**name)
+        self.installs().join("programs").join(signer.to_string()).join(&**name)
     }
-    /// What providers said that they offer.
-    pub fn offers(&self) -> PathBuf {
-        self.root.join("offers")
+    /// What providers showed when they were asked last.
+    pub fn shown(&self) -> PathBuf {
+        self.root.join("shown")
     }
     /// The last list that a provider gave.
-    pub fn offered_list(&self, provider: &Key) -> PathBuf {
-        self.offers().join(format!("{provider}.json"))
+    pub fn shown_list(&self, provider: &Key) -> PathBuf {
+        self.shown().join(format!("{provider}.json"))
     }
     /// The last interface that a provider gave of a service.
-    pub fn offered_interface(&self, provider: &Key, service: &ServiceName) -> PathBuf {
-        self.offers().join(provider.to_string()).join(format!("{service}.json"))
+    pub fn shown_interface(&self, provider: &Key, service: &ServiceName) -> PathBuf {
+        self.shown().join(provider.to_string()).join(format!("{service}.json"))
     }
     pub fn ledgers(&self) -> PathBuf {
         self.root.join("ledger")
