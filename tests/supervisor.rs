@@ -305,7 +305,7 @@ fn a_crash_is_followed_by_a_restart_after_a_pause() {
     assert_eq!(pauses(&all), [500, 1000]);
     assert_eq!(all.iter().filter(|happening| is_ready(happening)).count(), 3);
     assert_eq!(all.last(), Some(&Happening::Exited { status: "exit status 0".into(), ok: true }));
-    assert_eq!(meter, Meter { running_ms: 0, starts: 3 }, "the clock stood while it ran: pauses do not count");
+    assert_eq!((meter.running_ms, meter.starts), (0, 3), "the clock stood while it ran: pauses do not count");
 }
 
 #[test]

@@ -22,6 +22,7 @@ use super::pid::{self, Identity};
 use super::sandbox::{self, Bounds, Level};
 use crate::model::error::{Error, IoContext, Result};
 use crate::model::{Code, Span};
+use crate::service::counted::Counted;
 use crate::store::{document, file};
 
 /// Between two looks at the command.
@@ -72,6 +73,12 @@ pub struct Report {
     /// Processes that could not be ended.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub survivors: Vec<String>,
+    /// What this process had used by itself when it started the program.
+    #[serde(default)]
+    pub own: Counted,
+    /// What was used by everything that it started, once nothing of that is left.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub counted: Option<Counted>,
 }
 
 /// How a command came to its end.
@@ -128,8 +135,9 @@ pub fn confine(confinement: &Path, report: &Path) -> Result<()> {
     // Orphans of the command become children of this process, and so are found.
     let _ = rustix::process::set_child_subreaper(Some(rustix::process::getpid()));
     let caller = rustix::process::getppid();
+    let own = pid::counted_of_self();
     let (level, started) = sandbox::hold(&plan.bounds, |level| (level, start(&plan, level)));
-    let mut told = Report { level, program: None, end: None, survivors: Vec::new() };
+    let mut told = Report { level, program: None, end: None, survivors: Vec::new(), own, counted: None };
     let child = match started {
         Ok(child) => child,
         Err(end) => return Report { end: Some(end), ..told }.tell(&mut file, report),
@@ -137,7 +145,12 @@ pub fn confine(confinement: &Path, report: &Path) -> Result<()> {
     told.program = Identity::of(child.id());
     told.tell(&mut file, report)?;
     let Some(most) = plan.most else {
-        return stay(&child, |end| Report { end: Some(end), ..told.clone() }.tell(&mut file, report));
+        stay(&child, |end| {
+            told.end = Some(end);
+            told.tell(&mut file, report)
+        })?;
+        told.counted = Some(pid::counted_of_self().less(told.own));
+        return told.tell(&mut file, report);
     };
     told.end = Some(watch(child, &plan, most, &|| rustix::process::getppid() == caller));
     told.survivors = end_all();
@@ -279,7 +292,9 @@ mod tests {
         let path = folder.path().join("report");
         assert_eq!(Report::read(&path).unwrap(), None);
         let level = Level { files: true, signals: true, network: Network::Cut };
-        let first = Report { level, program: Identity::own(), end: None, survivors: Vec::new() };
+        let own = Counted::default();
+        let program = Identity::own();
+        let first = Report { level, program, end: None, survivors: Vec::new(), own, counted: None };
         let mut file = File::create(&path).unwrap();
         first.tell(&mut file, &path).unwrap();
         assert_eq!(Report::read(&path).unwrap(), Some(first.clone()));

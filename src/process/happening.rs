@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::sandbox::Level;
 use crate::model::Span;
+use crate::service::counted::Counted;
 
 /// What happened to the program. Texts hold foreign text raw; `ui` escapes it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -33,4 +34,7 @@ pub struct Meter {
     /// Milliseconds; pauses between two runs do not count.
     pub running_ms: u64,
     pub starts: u32,
+    /// By the kernel, as of the last [`Supervisor::count`](super::Supervisor::count) or the program's end.
+    #[serde(default)]
+    pub counted: Counted,
 }

@@ -14,6 +14,8 @@ use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, Signal};
 use serde::{Deserialize, Serialize};
 
+use crate::service::counted::Counted;
+
 /// A running process adds at most this much environment to the search for a mark, in bytes.
 const MOST_ENVIRONMENT: u64 = 256 * 1024;
 
@@ -146,6 +148,10 @@ struct Entry {
     parent: u32,
     group: u32,
     start_time: u64,
+    /// Of itself, in clock ticks.
+    ticks: u64,
+    /// Of those of its descendants that were waited for, in clock ticks.
+    children_ticks: u64,
 }
 
 impl Entry {
@@ -157,6 +163,11 @@ impl Entry {
         let (head, tail) = stat.rsplit_once(')')?;
         let (pid, name) = head.split_once(" (")?;
         let fields: Vec<&str> = tail.split_whitespace().collect();
+        // Each is two fields, of the process and of the kernel for it.
+        let ticks = |at: usize| {
+            let pair = [fields.get(at)?.parse::<u64>().ok()?, fields.get(at + 1)?.parse().ok()?];
+            Some(pair.iter().sum())
+        };
         Some(Self {
             pid: pid.parse().ok()?,
             name: name.to_owned(),
@@ -164,6 +175,8 @@ impl Entry {
             parent: fields.get(1)?.parse().ok()?,
             group: fields.get(2)?.parse().ok()?,
             start_time: fields.get(19)?.parse().ok()?,
+            ticks: ticks(11)?,
+            children_ticks: ticks(13)?,
         })
     }
     fn is(&self, identity: &Identity) -> bool {
@@ -176,6 +189,40 @@ impl Entry {
         let identity = Identity { pid: self.pid, start_time: self.start_time };
         Member { identity, name: self.name.clone() }
     }
+}
+
+/// What everything below `guard` used, those that ended and were waited for included. `own` is what the guard itself
+/// had used before. Never more than was used: who is waited for while this looks may be missed, and is there next time.
+pub fn counted_below(guard: Identity, own: Counted) -> Option<Counted> {
+    let entries = table();
+    // Ancestors first: what one of them is found to have taken over from a process is not there any more to be read.
+    let mut order = vec![guard];
+    let mut at = 0;
+    while let Some(parent) = order.get(at).copied() {
+        let children = entries.values().filter(|entry| entry.parent == parent.pid && entry.pid != parent.pid);
+        order.extend(children.map(|entry| Identity { pid: entry.pid, start_time: entry.start_time }));
+        at += 1;
+    }
+    let mut sum = counted_of(guard, false)?.less(own);
+    for process in &order[1..] {
+        sum = sum.plus(counted_of(*process, true).unwrap_or_default());
+    }
+    Some(sum)
+}
+
+/// What this process used and those that it waited for: of the time, the latter's alone.
+pub fn counted_of_self() -> Counted {
+    Identity::own().and_then(|own| counted_of(own, false)).unwrap_or_default()
+}
+
+/// What a process and those that it waited for used, its own time only if so wanted. The kernel adds up both times and
+/// bytes when it is waited for (`wait_task_zombie`).
+fn counted_of(process: Identity, with_own_time: bool) -> Option<Counted> {
+    let io = std::fs::read_to_string(format!("/proc/{}/io", process.pid)).unwrap_or_default();
+    let entry = Entry::read(process.pid).filter(|entry| entry.is(&process))?;
+    let bytes = |name: &str| io.lines().find_map(|line| line.strip_prefix(name)?.trim().parse().ok()).unwrap_or(0);
+    let ticks = entry.children_ticks + if with_own_time { entry.ticks } else { 0 };
+    Some(Counted { cpu_ms: ticks * MS_PER_TICK, read_bytes: bytes("rchar:"), written_bytes: bytes("wchar:") })
 }
 
 fn table() -> BTreeMap<u32, Entry> {
@@ -217,6 +264,9 @@ mod tests {
         let entry = Entry::parse(stat).unwrap();
         assert_eq!((entry.pid, entry.state, entry.parent, entry.group), (42, 'R', 7, 8));
         assert_eq!((entry.name.as_str(), entry.start_time), ("a) S 1 (x", 12345));
+        let stat = "42 (a) R 7 8 9 0 -1 4194560 1 0 0 0 11 22 330 440 20 0 1 0 12345 1 2";
+        let entry = Entry::parse(stat).unwrap();
+        assert_eq!((entry.ticks, entry.children_ticks), (33, 770));
         assert_eq!(Entry::parse("42 (sh) R 7"), None);
     }
 

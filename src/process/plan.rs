@@ -16,6 +16,8 @@ use crate::store::file;
 /// The variable that every process of a run inherits, by which those are found that left its process group.
 pub(super) const RUN_VARIABLE: &str = "DEPLOYCTL_RUN";
 
+/// Where a program's guard says how it goes, beside the run record.
+pub(super) const REPORT: &str = "confined.jsonl";
 /// The folder for temporary files, in the data folder.
 pub const SCRATCH: &str = "tmp";
 
@@ -80,7 +82,7 @@ impl Plan {
 
     /// What the program's guard is told, and where it says how it goes.
     pub(super) fn guard_files(&self) -> [PathBuf; 2] {
-        ["confinement.json", "confined.jsonl"].map(|name| self.record.with_file_name(name))
+        ["confinement.json", REPORT].map(|name| self.record.with_file_name(name))
     }
 
     /// What is to be run and within what. Makes the folders that may be written.

@@ -11,14 +11,16 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
+use super::confine::Report;
 use super::happening::Meter;
 use super::pid::{self, Identity, Member};
-use super::plan::RUN_VARIABLE;
+use super::plan::{REPORT, RUN_VARIABLE};
 use super::probe::Stamp;
 use super::sandbox::Level;
 
 use crate::model::error::{Error, IoContext, Result};
 use crate::model::{Code, Nonce, Time};
+use crate::service::counted::Counted;
 use crate::system::System;
 
 /// Written before and after each start of the program, removed when nothing of it is left.
@@ -114,6 +116,14 @@ impl Record {
     /// `NAME=value`, as it is in the environment of every process of this run.
     pub fn mark(&self) -> String {
         format!("{RUN_VARIABLE}={}", self.run)
+    }
+    /// What the kernel counted of the run whose record is at `path`: of the last start since it ended, or up to now.
+    pub fn counted(&self, path: &Path) -> Counted {
+        let report = Report::read(&path.with_file_name(REPORT)).ok().flatten();
+        // A report of another start is one of an earlier run.
+        let report = report.filter(|report| report.program.is_some() && report.program == self.child);
+        let now = report.and_then(|report| report.counted.or_else(|| pid::counted_below(self.guard?, report.own)));
+        self.before.counted.plus(now.unwrap_or_default())
     }
     /// What lives of the run: all but its guard, and the guard. It alone knows for sure when nothing else is left, and
     /// ends then.

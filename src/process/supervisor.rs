@@ -209,6 +209,12 @@ impl Supervisor {
     pub fn meter(&self) -> Meter {
         self.meter
     }
+    /// Has the kernel's counts in the meter up to now. Looks at every process of the machine: not to be called at every
+    /// poll.
+    pub fn count(&mut self) {
+        let counted = self.record.counted(&self.plan.record);
+        self.meter.counted = self.meter.counted.max(counted);
+    }
     /// The end of what the program printed since it was last started: at most 20 lines and 4 KiB.
     pub fn tail(&self) -> String {
         self.output.tail(self.record.log_offset)
@@ -382,6 +388,8 @@ impl Supervisor {
     }
 
     fn finish(&mut self, next: Next, killed: bool, survivors: &[Member]) -> Phase {
+        // Nothing is left that could use more.
+        self.count();
         let survivors: Vec<String> = survivors.iter().map(Member::to_string).collect();
         match next {
             Next::Start { at_ms } if survivors.is_empty() => return Phase::Pausing { until_ms: at_ms },

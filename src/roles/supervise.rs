@@ -15,6 +15,8 @@ use crate::message::Failure;
 use crate::model::{Code, Error, Event, Party, Result, SessionId, Span, Time};
 use crate::process::record::Record;
 use crate::process::{Happening, Supervisor};
+use crate::service::Tariff;
+use crate::service::counted::KERNEL_METERS;
 use crate::session::{Machine, Meter, Outcome, Stage, What, Work};
 use crate::store::lock::Lock;
 
@@ -48,6 +50,8 @@ struct Watch {
     kept: Place,
     ticked: Time,
     accounted: Time,
+    /// By which the kernel's counts are accounted for.
+    tariff: Option<Tariff>,
     stopping: bool,
     outcome: Option<Outcome>,
 }
@@ -207,9 +211,15 @@ impl Watch {
         if machine.participation().is_none_or(|part| part.stage != Stage::Running) {
             node.step(session, party, What::Result(Outcome::Started))?;
         }
-        let program = match record.and_then(|record| Supervisor::adopt(plan.clone(), record, &node.system)) {
+        let tariff = machine.tariff().cloned();
+        let adopted = record.clone().and_then(|record| Supervisor::adopt(plan.clone(), record, &node.system));
+        let program = match adopted {
             Some(adopted) => adopted,
             None => {
+                // Its supervisor did not see it end.
+                let last = record.map(|record| record.counted(&places.record)).unwrap_or_default();
+                let last = kept.base.counted.plus(last.named_by(tariff.as_ref()));
+                kept.meter.counted = kept.meter.counted.max(last);
                 kept.begin();
                 kept.save(&meter)?;
                 Supervisor::start(plan, &node.system)?
@@ -228,6 +238,7 @@ impl Watch {
             kept: kept.read,
             ticked: now,
             accounted: now,
+            tariff,
             stopping: false,
             outcome: None,
         })
@@ -323,7 +334,15 @@ impl Watch {
         Meter {
             running_ms: self.before.running_ms + meter.running_ms,
             starts: self.before.starts + u64::from(meter.starts),
+            counted: self.before.counted.plus(meter.counted.named_by(self.tariff.as_ref())),
             usage: self.usage.usage.clone(),
+        }
+    }
+    /// Where anybody wants to know.
+    fn count(&mut self) {
+        let names = self.tariff.iter().flat_map(|tariff| tariff.per.keys());
+        if names.into_iter().any(|name| KERNEL_METERS.iter().any(|(kernel, _)| **kernel == **name)) {
+            blocking(|| self.program.count());
         }
     }
     fn keep_meter(&mut self) -> Result<()> {
@@ -351,11 +370,13 @@ impl Watch {
         let tick = if self.usage.read == self.kept { TICK } else { USAGE_TICK };
         if now.since(self.ticked) >= tick {
             self.ticked = now;
+            self.count();
             self.keep_meter()?;
         }
         let interval = self.node.config.accounting.interval;
         if self.party == Party::Initiator && self.program.is_ready() && now.since(self.accounted) >= interval {
             self.accounted = now;
+            self.count();
             self.node.take_result(self.session, self.party, Outcome::Metered { meter: self.meter(), account: true })?;
         }
         Ok(())

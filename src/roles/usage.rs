@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use crate::model::{Code, Error, Result};
+use crate::service::counted::KERNEL_METERS;
 use crate::service::usage::{Usage, parse_usage_line};
 use crate::session::Meter;
 use crate::session::metering::{OWN_METERS, PROGRAM_METERS};
@@ -143,7 +144,7 @@ impl UsageFile {
             return Ok(());
         }
         let (meter, amount) = parse_usage_line(text)?;
-        if OWN_METERS.contains(&&*meter) {
+        if OWN_METERS.contains(&&*meter) || KERNEL_METERS.iter().any(|(name, _)| **name == *meter) {
             return Err(Error::new(Code::BadInput, format!("the meter {meter} is counted by deployctl itself")));
         }
         if !self.usage.contains_key(&*meter) && self.usage.len() >= PROGRAM_METERS {

@@ -1,6 +1,7 @@
 //! What a service is: `service.toml`, the interface made of it, options, roster, templates, tariff. Text in, types out.
 
 pub mod consent;
+pub mod counted;
 pub mod definition;
 pub mod device;
 pub mod fit;

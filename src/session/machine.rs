@@ -8,6 +8,7 @@ use super::peer::Peer;
 use super::provider::Provider;
 use super::summary::Summary;
 use crate::model::{Code, Error, Key, Party, Result, RoleName, SessionId, Time};
+use crate::service::Tariff;
 use crate::service::platform::Platform;
 
 /// What a step leads to: the new state, and the messages to be logged with it and then sent.
@@ -95,6 +96,13 @@ impl Machine {
         }
     }
     /// What this party does with the software; a provider has none of it.
+    /// What the usage of this part is accounted by.
+    pub fn tariff(&self) -> Option<&Tariff> {
+        match self {
+            Machine::Initiator(initiator) => initiator.active()?.interface.tariff.as_ref(),
+            Machine::Provider(_) | Machine::Peer(_) => None,
+        }
+    }
     pub fn participation(&self) -> Option<&Participation> {
         match self {
             Machine::Initiator(machine) => machine.participation(),

@@ -3,6 +3,7 @@
 use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
 
+use crate::service::counted::Counted;
 use crate::service::usage::{Amount, Usage};
 
 /// Milliseconds of a minute.
@@ -19,6 +20,9 @@ pub const PROGRAM_METERS: usize = 128;
 pub struct Meter {
     pub running_ms: u64,
     pub starts: u64,
+    /// What the kernel counted of what the tariff names.
+    #[serde(default, skip_serializing_if = "Counted::is_nothing")]
+    pub counted: Counted,
     /// What the program said that it used, meter by meter, all in all.
     #[serde(default, skip_serializing_if = "is_unused")]
     pub usage: Usage,
@@ -35,7 +39,9 @@ impl Meter {
                 usage.set(meter.clone(), read.clone()).ok();
             }
         }
-        Meter { running_ms: self.running_ms.max(other.running_ms), starts: self.starts.max(other.starts), usage }
+        let counted = self.counted.max(other.counted);
+        let (running_ms, starts) = (self.running_ms.max(other.running_ms), self.starts.max(other.starts));
+        Meter { running_ms, starts, counted, usage }
     }
     /// What came on top of `before`. The deltas of consecutive readings add up exactly.
     pub fn usage_since(&self, before: &Meter) -> Usage {
@@ -47,8 +53,15 @@ impl Meter {
         if self.starts > before.starts {
             put(&mut usage, "start", Decimal::from(self.starts - before.starts), None);
         }
+        for (meter, amount, unit) in self.counted.less(before.counted).amounts() {
+            put(&mut usage, meter, amount, Some(unit));
+        }
         let of_program = self.usage.iter().filter(|(meter, _)| !OWN_METERS.contains(&&***meter)).take(PROGRAM_METERS);
         for (meter, read) in of_program {
+            // Programs may have had such a meter of their own before the kernel's were counted.
+            if usage.contains_key(&**meter) {
+                continue;
+            }
             let known = before.usage.get(meter).map_or(Decimal::ZERO, |known| known.amount);
             if read.amount > known {
                 let delta = Amount { amount: read.amount - known, unit: read.unit.clone() };
@@ -68,10 +81,10 @@ fn is_unused(usage: &Usage) -> bool {
     usage.is_empty()
 }
 
-/// Into a usage that has room: it holds the three meters of ours, and those of a program, at most.
+/// Into a usage that has room: it holds our meters, the kernel's, and those of a program, at most.
 fn put(usage: &mut Usage, meter: &str, amount: Decimal, unit: Option<&str>) {
     let meter = meter.parse().expect("a fixed name parses");
-    usage.set(meter, Amount { amount, unit: unit.map(str::to_owned) }).expect("three meters fit");
+    usage.set(meter, Amount { amount, unit: unit.map(str::to_owned) }).expect("a few meters fit");
 }
 
 fn minutes(ms: u64) -> Decimal {
@@ -110,11 +123,27 @@ mod tests {
     }
 
     #[test]
+    fn what_the_kernel_counted_is_accounted_once() {
+        let counted = |cpu_ms, written_bytes| Counted { cpu_ms, written_bytes, ..Counted::default() };
+        let meters = [(0, 0), (1_500, 0), (1_500, 2), (4_000, 1_000_000)];
+        let meters = meters.map(|(cpu, written)| Meter { counted: counted(cpu, written), ..Meter::default() });
+        let deltas: Vec<_> = meters.windows(2).map(|pair| pair[1].usage_since(&pair[0])).collect();
+        let json = |usage: &Usage| serde_json::to_string(usage).unwrap();
+        assert_eq!(json(&deltas[0]), r#"{"cpu-second":{"amount":"1.5","unit":"s"}}"#);
+        assert_eq!(json(&deltas[1]), r#"{"megabyte-written":{"amount":"0.000002","unit":"MB"}}"#);
+        assert_eq!(deltas[2]["cpu-second"].amount.to_string(), "2.5");
+        assert_eq!(deltas[2]["megabyte-written"].amount.to_string(), "0.999998");
+        assert_eq!(meters[3].clone().max(&meters[1]), meters[3], "a late reading takes nothing back");
+    }
+
+    #[test]
     fn no_reading_overfills_an_accounting() {
         let many: Vec<_> = (0..256).map(|n| format!("m{n}=1")).collect();
-        let mut due = Meter { running_ms: 60_000, starts: 1, usage: usage(&many) }.usage_since(&Meter::default());
+        let counted = Counted { cpu_ms: 1, read_bytes: 1, written_bytes: 1 };
+        let meter = Meter { running_ms: 60_000, starts: 1, counted, usage: usage(&many) };
+        let mut due = meter.usage_since(&Meter::default());
         one_session(&mut due);
-        assert_eq!(due.len(), PROGRAM_METERS + 3);
+        assert_eq!(due.len(), PROGRAM_METERS + 6);
     }
 
     proptest! {
