@@ -32,6 +32,10 @@ const EXITS: &[(&str, &str)] = &[
 const ENVIRONMENT: &[(&str, &str)] = &[
     ("DEPLOYCTL_STATE", "The state directory, where --state is left out."),
     ("DEPLOYCTL_FORMAT", "The form of the output, where --format is left out."),
+    (
+        "DEPLOYCTL_LISTEN, DEPLOYCTL_SERVICES, DEPLOYCTL_ADVERTISE, DEPLOYCTL_INTERFACE",
+        "The flags of serve of these names.",
+    ),
     ("XDG_STATE_HOME", "Where the state directory is, where nobody names one."),
     ("NO_COLOR", "No colours, where --color is left out."),
 ];

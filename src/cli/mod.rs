@@ -5,11 +5,13 @@ mod account;
 mod build;
 mod complete;
 mod completions;
+mod config;
 mod confine;
 mod consent;
 mod csv;
 mod demo;
 mod discover;
+mod doctor;
 mod enrol;
 mod init;
 mod install;
@@ -80,6 +82,8 @@ enum Command {
     Verify(verify::Args),
     Discover(discover::Args),
     Demo(demo::Args),
+    Config(config::Args),
+    Doctor(doctor::Args),
     Completions(completions::Args),
     #[command(hide = true)]
     Man(man::Args),
@@ -127,6 +131,8 @@ impl Command {
             Command::Verify(args) => verify::run(&args, shell),
             Command::Discover(args) => discover::run(&args, shell),
             Command::Demo(args) => demo::run(&args, shell),
+            Command::Config(args) => config::run(&args, shell),
+            Command::Doctor(args) => doctor::run(&args, shell),
             Command::Completions(args) => completions::run(&args, shell),
             Command::Man(args) => man::run(&args, shell),
             Command::Supervise(args) => supervise::run(&args, shell),

@@ -23,19 +23,19 @@ use crate::roles::serve::{Offering, Service};
   deployctl serve --advertise mdns --interface eth0")]
 pub(super) struct Args {
     /// Where to listen; port 0 takes a free one
-    #[arg(long, value_name = "ADDR")]
+    #[arg(long, value_name = "ADDR", env = "DEPLOYCTL_LISTEN")]
     listen: Option<Host>,
     /// The folder of the services that this node offers
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", env = "DEPLOYCTL_SERVICES")]
     services: Option<PathBuf>,
     /// Offer installed programs on, where their licenses allow it
     #[arg(long)]
     share: bool,
     /// Tell the local network of this node and its programs, by these ways
-    #[arg(long, value_name = "WAY,…", value_delimiter = ',')]
+    #[arg(long, value_name = "WAY,…", env = "DEPLOYCTL_ADVERTISE", value_delimiter = ',')]
     advertise: Vec<Way>,
     /// On these network interfaces alone; on all without this
-    #[arg(long, value_name = "IF,…", value_delimiter = ',')]
+    #[arg(long, value_name = "IF,…", env = "DEPLOYCTL_INTERFACE", value_delimiter = ',')]
     interface: Vec<String>,
 }
 

@@ -1,10 +1,15 @@
 //! The interfaces that this node is seen on: which there are now, and whether an address is on one's link.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV4};
 
 use if_addrs::{IfAddr, IfOperStatus, get_if_addrs};
+use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::model::{Code, Error, Result};
+
+/// Where DNS-SD is told to everybody (RFC 6762 §3).
+pub const MDNS: SocketAddrV4 = SocketAddrV4::new(Ipv4Addr::new(224, 0, 0, 251), 5353);
 
 /// One interface with one of its IPv4 addresses.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -22,6 +27,16 @@ impl Link {
         let (ours, theirs) = (u32::from(self.ip), u32::from(ip));
         let is_host = self.prefix >= 31 || (theirs & !mask != 0 && theirs | mask != u32::MAX);
         ours & mask == theirs & mask && is_host && !ip.is_multicast() && !ip.is_broadcast() && !ip.is_unspecified()
+    }
+    /// Tries whether what is told to a group can be heard here, beside other programs that hear it.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn can_hear(&self, group: SocketAddrV4) -> io::Result<()> {
+        let socket = Socket::new(Domain::IPV4, Type::DGRAM, Some(Protocol::UDP))?;
+        socket.set_reuse_address(true)?;
+        socket.bind(&SocketAddr::V4(group).into())?;
+        socket.join_multicast_v4(group.ip(), &self.ip)
     }
     pub fn is_loopback(&self) -> bool {
         self.ip.is_loopback()

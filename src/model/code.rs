@@ -45,6 +45,8 @@ codes! {
     NotReady = "not-ready", 1, 409;
     /// The service or the session failed.
     ServiceFailed = "service-failed", 1, 409;
+    /// `doctor` found what is wrong with this node.
+    Unwell = "unwell", 1, 500;
     /// Another of the session's participants or a limit ended it.
     SessionFailed = "session-failed", 1, 409;
 

@@ -23,6 +23,11 @@ impl Time {
     pub fn from_unix_ms(ms: i64) -> Self {
         Self(ms.clamp(0, Self::LATEST_MS))
     }
+    /// Of an HTTP `Date` (RFC 9110 §5.6.7), which has whole seconds.
+    pub fn from_http(text: &str) -> Option<Self> {
+        let date = OffsetDateTime::parse(text, &time::format_description::well_known::Rfc2822).ok()?;
+        Some(Self::from_unix_ms(date.unix_timestamp().checked_mul(1000)?))
+    }
     pub fn unix_ms(self) -> i64 {
         self.0
     }
@@ -156,5 +161,12 @@ mod tests {
         for text in ["", "5", "h", "1x", "-1s", "1.5h", "99999999999999999999d"] {
             assert!(text.parse::<Span>().is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn the_date_of_http_is_read() {
+        let time = Time::from_http("Sun, 06 Nov 1994 08:49:37 GMT").unwrap();
+        assert_eq!(time.to_string(), "1994-11-06T08:49:37.000Z");
+        assert_eq!(Time::from_http("yesterday"), None);
     }
 }

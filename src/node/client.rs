@@ -20,7 +20,7 @@ use super::problem;
 use super::range::ByteRange;
 use super::wire::{InboxBatch, Posted, from_json};
 use crate::message::Envelope;
-use crate::model::{Address, Code, Digest, Error, Key, Result, SessionId};
+use crate::model::{Address, Code, Digest, Error, Key, Result, SessionId, Time};
 
 /// Asks other nodes in the name of one identity. Must be used within a tokio runtime; any number of calls may run at
 /// once. Requests can be sent again without harm, and are, once, where a kept connection turns out to be gone.
@@ -122,6 +122,21 @@ impl Client {
         parse(at, &self.ask(at, Ask::get("/v1/node".to_owned(), ANSWER_BYTES)).await?.1, "a node's description")
     }
 
+    /// Who answers at this address, and what time it is there as far as it says; nothing is kept of it.
+    ///
+    /// # Errors
+    /// `unreachable`, `timed-out`.
+    pub async fn look(&self, at: &Address) -> Result<(Key, Option<Time>)> {
+        let ask = Ask::get("/v1/rotations".to_owned(), ANSWER_BYTES);
+        let exchange = async {
+            let (mut link, seen) = connect_to_any(&self.identity, at).await?;
+            let at = Address { key: seen, host: at.host.clone() };
+            let response = send(&mut link, &at, &ask).await?;
+            let date = response.headers().get(hyper::header::DATE).and_then(|date| date.to_str().ok());
+            Ok((seen, date.and_then(Time::from_http)))
+        };
+        timeout(ask.within, exchange).await.map_err(|_| late(at, ask.within))?
+    }
     /// Whose key answers at this address, whichever it is, and what led to it, not verified.
     ///
     /// # Errors

@@ -198,6 +198,43 @@ fn level(reach: &Reach, cut: bool, abi: ABI) -> Level {
     Level { files: abi >= FIRST_WITH_FILES, signals: abi >= FIRST_WITH_SIGNALS, network }
 }
 
+/// What this machine has for holding programs.
+#[derive(Clone, Copy, Debug)]
+pub struct Kernel {
+    /// Whether Landlock keeps programs to their files, refuses TCP, and refuses signals to others.
+    pub files: bool,
+    pub tcp: bool,
+    pub signals: bool,
+    /// What keeps this user from making user namespaces; nothing that is known of.
+    pub no_namespaces: Option<&'static str>,
+}
+
+impl Kernel {
+    /// Tries it on a thread that ends with that.
+    pub fn here() -> Self {
+        let bounds =
+            Bounds { read: Vec::new(), write: Vec::new(), files: Vec::new(), network: Reach::Nothing, limits: None };
+        let abi =
+            std::thread::scope(|scope| scope.spawn(|| restrict(&bounds, false).unwrap_or(ABI::Unsupported)).join());
+        let abi = abi.unwrap_or(ABI::Unsupported);
+        let says = |file: &str, value: &str| {
+            std::fs::read_to_string(Path::new("/proc/sys").join(file)).is_ok_and(|text| text.trim() == value)
+        };
+        let switches = [
+            ("user/max_user_namespaces", "0"),
+            ("kernel/unprivileged_userns_clone", "0"),
+            ("kernel/apparmor_restrict_unprivileged_userns", "1"),
+        ];
+        let no_namespaces = switches.into_iter().find(|(file, value)| says(file, value)).map(|(file, _)| file);
+        Self {
+            files: abi >= FIRST_WITH_FILES,
+            tcp: abi >= FIRST_WITH_TCP,
+            signals: abi >= FIRST_WITH_SIGNALS,
+            no_namespaces,
+        }
+    }
+}
+
 /// Never above what this process may set for itself. A limit that cannot be set is one less, not a failure.
 fn limit(resource: Resource, most: u64) {
     let maximum = getrlimit(resource).maximum.map_or(most, |now| now.min(most));

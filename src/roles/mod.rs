@@ -7,6 +7,7 @@ pub mod build;
 pub mod cast;
 pub mod catalogue;
 mod desk;
+pub mod doctor;
 pub mod drive;
 pub mod enrol;
 pub mod forks;

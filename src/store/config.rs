@@ -21,6 +21,30 @@ const SHORTEST_INTERVAL: Span = Span::from_secs(1);
 /// Long enough to look at what went wrong.
 const KEEP: Span = Span::from_hours(24);
 
+/// Every setting, by its section and key.
+pub const KEYS: [&str; 20] = [
+    "policy.install",
+    "policy.remove",
+    "policy.confinement",
+    "policy.accept",
+    "policy.programs",
+    "accounting.interval",
+    "serve.listen",
+    "serve.services",
+    "serve.advertise",
+    "serve.interface",
+    "build.path",
+    "build.read",
+    "keep.expired",
+    "keep.ended",
+    "tls.ca",
+    "offer.to",
+    "content.allow-categories",
+    "content.block-categories",
+    "content.licenses",
+    "content.signers",
+];
+
 /// The settings of a node. Every key may be left out.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -250,7 +274,15 @@ impl Config {
     /// # Errors
     /// `bad-input` naming file, line and what was probably meant; the file stays where it is.
     pub fn load(path: &Path) -> Result<Self> {
-        let Some(bytes) = file::read_optional(path, MAX_CONFIG)? else { return Ok(Self::default()) };
+        Ok(Self::load_with_keys(path)?.0)
+    }
+
+    /// The settings, and which of [`KEYS`] the file has.
+    ///
+    /// # Errors
+    /// As [`Config::load`].
+    pub fn load_with_keys(path: &Path) -> Result<(Self, Vec<&'static str>)> {
+        let Some(bytes) = file::read_optional(path, MAX_CONFIG)? else { return Ok((Self::default(), Vec::new())) };
         let text = std::str::from_utf8(&bytes).map_err(|why| refuse(path, &why.to_string()))?;
         let config: Self = toml::from_str(text).map_err(|why| {
             let error = refuse(path, &toml_reason(text, &why));
@@ -268,7 +300,12 @@ impl Config {
                 return Err(refuse(path, &why));
             }
         }
-        Ok(config)
+        let written: toml::Table = toml::from_str(text).unwrap_or_default();
+        let has = |key: &&str| {
+            key.split_once('.')
+                .is_some_and(|(section, key)| written.get(section).is_some_and(|section| section.get(key).is_some()))
+        };
+        Ok((config, KEYS.into_iter().filter(has).collect()))
     }
 }
 

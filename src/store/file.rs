@@ -111,6 +111,15 @@ pub fn stamp(path: &Path) -> Result<Option<(Stamp, Time)>> {
     Ok(Some(((meta.ino(), meta.len(), nanoseconds), changed)))
 }
 
+/// Whether group or others of this machine may do anything with a file.
+///
+/// # Errors
+/// `io`.
+pub fn is_open_to_others(path: &Path) -> Result<bool> {
+    let meta = std::fs::symlink_metadata(path).doing("looking at", path)?;
+    Ok(meta.is_file() && meta.permissions().mode() & super::state::OTHERS != 0)
+}
+
 /// Whether something is at `path`.
 pub fn exists(path: &Path) -> Result<bool> {
     path.try_exists().doing("looking for", path)

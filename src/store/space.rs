@@ -59,6 +59,15 @@ pub fn require(doing: &str, needs: &[Need]) -> Result<()> {
     Ok(())
 }
 
+/// Bytes that may still be written below a folder that is there.
+///
+/// # Errors
+/// `io`.
+pub fn free_at(folder: &Path) -> Result<u64> {
+    let disk = statvfs(folder).doing("asking for the free space of", folder)?;
+    Ok(disk.f_bavail.saturating_mul(disk.f_frsize))
+}
+
 fn refused(message: String, what_to_do: &str) -> Error {
     Error::new(Code::NoSpace, message).hint(format!(
         "nothing was begun; {what_to_do} (`deployctl remove --expired` takes what nobody needs any more), and run it again"

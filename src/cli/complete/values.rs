@@ -9,6 +9,7 @@ use clap_complete::engine::{ArgValueCompleter, CompletionCandidate, PathComplete
 use super::known;
 use super::line::Line;
 use crate::model::{Party, Way};
+use crate::store::config::KEYS;
 use crate::store::rights::Right;
 use crate::ui::escape::{escape_line, shorten};
 
@@ -50,6 +51,7 @@ const SOURCES: &[(&str, Source)] = &[
     ("ID", known::tokens),
     ("IF,…", known::network_interfaces),
     ("INVITATION", known::invitations),
+    ("NODE", known::contacts),
     ("OPTION=VALUE", known::options),
     ("PARTY", parties),
     ("PLATFORM", known::platforms),
@@ -59,6 +61,7 @@ const SOURCES: &[(&str, Source)] = &[
     ("ROLE", known::roles),
     ("SERVICE", known::services),
     ("SESSION", known::sessions),
+    ("SETTING", settings),
     ("WAY,…", ways),
 ];
 
@@ -118,6 +121,10 @@ fn paths(name: &str) -> Option<fn() -> PathCompleter> {
         "DIR" => Some(PathCompleter::dir),
         _ => None,
     }
+}
+
+fn settings(_: &Line, _: &str) -> Vec<Word> {
+    KEYS.iter().map(|key| Word::plain(*key)).collect()
 }
 
 fn ways(_: &Line, _: &str) -> Vec<Word> {

@@ -51,3 +51,25 @@ fn a_mistake_is_named_with_its_line_and_what_was_meant() {
     assert_eq!(load("[build]\npath = [\"bin\"]").unwrap_err().code, Code::BadInput);
     assert_eq!(load("[build]\nread = [\"/a:b\"]").unwrap_err().code, Code::BadInput);
 }
+
+#[test]
+fn every_key_that_is_known_is_listed_and_no_other() {
+    let words = |text: &str| {
+        let error = load(text).unwrap_err().message;
+        error.split('`').skip(3).step_by(2).map(str::to_owned).collect::<Vec<_>>()
+    };
+    let sections = words("no-such-section = 1");
+    let keys = sections.iter().flat_map(|section| {
+        let keys = words(&format!("[{section}]\nno-such-key = 1"));
+        keys.into_iter().map(move |key| format!("{section}.{key}"))
+    });
+    assert_eq!(keys.collect::<Vec<_>>(), KEYS);
+}
+
+#[test]
+fn what_the_file_says_is_told_apart_from_the_defaults() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("config.toml");
+    std::fs::write(&path, "[policy]\ninstall = \"auto\"\n").unwrap();
+    assert_eq!(Config::load_with_keys(&path).unwrap(), (Config::default(), vec!["policy.install"]));
+}
