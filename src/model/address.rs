@@ -58,6 +58,15 @@ pub struct Address {
     pub host: Option<Host>,
 }
 
+impl Address {
+    /// In the words of an error.
+    pub fn named(&self) -> String {
+        match &self.host {
+            Some(host) => format!("the node {} at {host}", self.key.short()),
+            None => format!("the node {}", self.key.short()),
+        }
+    }
+}
 impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.host {

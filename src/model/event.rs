@@ -20,8 +20,17 @@ pub enum Event {
     Step { session: SessionId, party: Party, text: String },
     /// A message was sent and acknowledged, or received.
     Message { session: SessionId, party: Party, direction: Direction, kind: &'static str, id: MessageId, with: String },
-    /// Bytes of a package came in.
-    Download { digest: Digest, done: u64, total: u64 },
+    /// Bytes of a package came in, and were verified.
+    Download {
+        digest: Digest,
+        done: u64,
+        total: u64,
+        /// Bytes a second since this download began; 0 while that cannot be said.
+        per_second: u64,
+        /// Seconds until it is complete, if it goes on like this.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        remaining: Option<u64>,
+    },
     /// Something that a person should know, and that is not an error of this command.
     Notice { text: String },
 }

@@ -23,10 +23,11 @@ use crate::message::Envelope;
 use crate::model::{Address, Code, Digest, Error, Key, Result, SessionId, Time};
 
 /// Asks other nodes in the name of one identity. Must be used within a tokio runtime; any number of calls may run at
-/// once. Requests can be sent again without harm, and are, once, where a kept connection turns out to be gone.
+/// once, and its copies share their connections. Requests can be sent again without harm, and are, once, where a kept connection turns out to be gone.
+#[derive(Clone)]
 pub struct Client {
     identity: Arc<NodeIdentity>,
-    pool: Mutex<Pool>,
+    pool: Arc<Mutex<Pool>>,
 }
 
 /// What a node answered to a message.
@@ -63,7 +64,7 @@ pub(super) struct Begun {
 
 impl Client {
     pub fn new(identity: Arc<NodeIdentity>) -> Self {
-        Self { identity, pool: Mutex::default() }
+        Self { identity, pool: Arc::default() }
     }
 
     /// Sends a message (`POST /v1/messages`), within 30 s.
@@ -160,16 +161,12 @@ impl Client {
     pub(super) async fn package(&self, at: &Address, digest: Digest, range: ByteRange) -> Result<Begun> {
         let ask = Ask { range: Some(range), ..Ask::get(format!("/v1/packages/{digest}"), PROBLEM_BYTES) };
         let begun = timeout(ask.within, self.begin(at, &ask)).await.map_err(|_| late(at, ask.within))??;
-        if begun.response.status() == StatusCode::PARTIAL_CONTENT {
+        if begun.response.status().is_success() {
             return Ok(begun);
         }
         let (status, body) =
             timeout(ask.within, self.finish(at, begun, ask.limit)).await.map_err(|_| late(at, ask.within))??;
-        Err(if status.is_success() {
-            Error::new(Code::Refused, format!("{} does not answer with ranges", problem::named(at)))
-        } else {
-            problem::to_error(at, status, &body)
-        })
+        Err(problem::to_error(at, status, &body))
     }
     /// Keeps a connection whose answer was read to its end.
     pub(super) fn keep(&self, to: &Address, link: Link) {
@@ -201,7 +198,7 @@ impl Client {
     async fn finish(&self, to: &Address, begun: Begun, limit: usize) -> Result<(StatusCode, Vec<u8>)> {
         let status = begun.response.status();
         let body = read_answer(begun.response.into_body(), limit).await;
-        let body = body.map_err(|error| error.while_doing(format!("reading the answer of {}", problem::named(to))))?;
+        let body = body.map_err(|error| error.while_doing(format!("reading the answer of {}", to.named())))?;
         self.keep(to, begun.link);
         Ok((status, body))
     }
@@ -234,15 +231,15 @@ async fn send(link: &mut Link, to: &Address, ask: &Ask) -> Result<Response<Incom
     if let Some(range) = ask.range {
         headers.insert(RANGE, HeaderValue::try_from(range.asked()).map_err(|why| internal(why.to_string()))?);
     }
-    link.ready().await.map_err(|why| broken(to, &why))?;
-    link.send_request(request).await.map_err(|why| broken(to, &why))
+    link.ready().await.map_err(|why| broken(&to.named(), &why))?;
+    link.send_request(request).await.map_err(|why| broken(&to.named(), &why))
 }
 
 fn parse<T: serde::de::DeserializeOwned>(from: &Address, body: &[u8], what: &str) -> Result<T> {
-    from_json(body, what).map_err(|error| error.while_doing(format!("the answer of {}", problem::named(from))))
+    from_json(body, what).map_err(|error| error.while_doing(format!("the answer of {}", from.named())))
 }
 
 fn late(to: &Address, within: Duration) -> Error {
-    Error::new(Code::TimedOut, format!("{} did not answer within {} s", problem::named(to), within.as_secs()))
+    Error::new(Code::TimedOut, format!("{} did not answer within {} s", to.named(), within.as_secs()))
         .hint("the node may be overloaded or the network cut; try again")
 }

@@ -76,15 +76,24 @@ pub const PROBLEM_CHARS: usize = 500;
 
 /// Bytes of a piece: it is held in memory until it is verified.
 pub const PIECE_BYTES: u64 = 16 * 1024 * 1024;
-/// How often a piece may come wrong.
-pub const PIECE_TRIES: u32 = 3;
+/// Pieces that may come wrong from one source.
+pub const PIECE_TRIES: usize = 3;
+/// Requests at once: while one hashes and writes, the other receives.
+pub const LANES: usize = 2;
+/// Bytes of the first request to a source. Each that is fulfilled doubles the next, each that fails halves it: so what a
+/// cut can waste is in proportion to what the way has shown that it carries.
+pub const REQUEST_BYTES: u64 = 1024 * 1024;
+/// Bytes of the largest request: at 1 Gbit/s, 70 ms.
+pub const REQUEST_BYTES_MOST: u64 = 8 * 1024 * 1024;
 /// Bytes that must come in each [`FLOOR_WINDOW`]: 1 KiB a second.
 pub const FLOOR_BYTES: u64 = 30 * 1024;
 /// See [`FLOOR_BYTES`].
 pub const FLOOR_WINDOW: Duration = Duration::from_secs(30);
+/// The window where there is another source: then waiting is not all that can be done.
+pub const FLOOR_WINDOW_WITH_OTHERS: Duration = Duration::from_secs(5);
 /// How long a download goes on without a new verified piece.
 pub const RECONNECT: Duration = Duration::from_secs(120);
-/// The first wait before reconnecting; it doubles up to [`BACK_OFF_MOST`].
+/// The wait before a source that brought nothing is asked again; it doubles up to [`BACK_OFF_MOST`].
 pub const BACK_OFF: Duration = Duration::from_millis(100);
-/// The longest wait before reconnecting.
+/// The longest such wait.
 pub const BACK_OFF_MOST: Duration = Duration::from_secs(5);

@@ -22,11 +22,12 @@ mod server;
 mod tests;
 mod tls;
 mod watched;
+mod web;
 mod wire;
 
 pub use authorities::Authorities;
 pub use client::{Client, PostAnswer};
-pub use download::{PieceRef, download};
+pub use download::{Fetched, Here, Manners, PieceRef, Wanted, download};
 pub use gate::place_of;
 pub use handler::{Answer, Answering, Caller, Handler, Part, Stored};
 pub use identity::{NodeIdentity, generate, public_key_of_certificate, signing_request};

@@ -44,7 +44,7 @@ pub(super) fn to_json(error: &Error, status: StatusCode) -> Vec<u8> {
 /// The error that an answer other than a success means: with the code, the reason and the hint of the node that
 /// refused, where it gave them.
 pub(super) fn to_error(from: &Address, status: StatusCode, body: &[u8]) -> Error {
-    let who = named(from);
+    let who = from.named();
     let Ok(problem) = serde_json::from_slice::<Problem>(body) else {
         let code = if status.is_server_error() { Code::Unreachable } else { Code::Refused };
         return Error::new(code, format!("{who} answered {status} without saying why"));
@@ -53,14 +53,6 @@ pub(super) fn to_error(from: &Address, status: StatusCode, body: &[u8]) -> Error
     error.hint = problem.hint.as_deref().map(shortened);
     error.session = problem.session;
     error
-}
-
-/// A node in the words of an error.
-pub(super) fn named(address: &Address) -> String {
-    match &address.host {
-        Some(host) => format!("the node {} at {host}", address.key.short()),
-        None => format!("the node {}", address.key.short()),
-    }
 }
 
 /// Foreign text, at most [`PROBLEM_CHARS`] characters of it.

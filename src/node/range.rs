@@ -17,8 +17,8 @@ impl ByteRange {
     pub(super) fn asked(self) -> String {
         format!("bytes={}-{}", self.start, self.end.saturating_sub(1))
     }
-    /// The value of `Content-Range` that answers with it.
-    pub(super) fn told(self, size: u64) -> String {
+    /// The value of `Content-Range` that answers with it; the size is `*` where it is not said.
+    pub(super) fn told(self, size: impl std::fmt::Display) -> String {
         format!("bytes {}-{}/{size}", self.start, self.end.saturating_sub(1))
     }
 }

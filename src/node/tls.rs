@@ -3,10 +3,12 @@
 //! side holds the private key of its certificate.
 
 use std::fmt;
+use std::path::PathBuf;
 use std::sync::{Arc, LazyLock};
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, aws_lc_rs, verify_tls13_signature};
+use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::server::NoServerSessionStorage;
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
@@ -14,7 +16,7 @@ use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::version::TLS13;
 use rustls::{
     AlertDescription, CertificateError, ClientConfig, DigitallySignedStruct, DistinguishedName, Error as TlsError,
-    OtherError, PeerIncompatible, ServerConfig, SignatureScheme,
+    OtherError, PeerIncompatible, RootCertStore, ServerConfig, SignatureScheme,
 };
 
 use super::authorities::{Authorities, Side};
@@ -65,6 +67,36 @@ pub(super) fn client_config(identity: &NodeIdentity, expected: Option<Key>) -> R
     config.alpn_protocols = vec![ALPN.to_vec()];
     config.resumption = rustls::client::Resumption::disabled();
     config.enable_sni = false;
+    Ok(Arc::new(config))
+}
+
+/// Where systems keep the certificates that they trust: Debian, Fedora, SUSE, Alpine.
+const SYSTEM_ROOTS: [&str; 4] = [
+    "/etc/ssl/certs/ca-certificates.crt",
+    "/etc/pki/tls/certs/ca-bundle.crt",
+    "/etc/ssl/ca-bundle.pem",
+    "/etc/ssl/cert.pem",
+];
+
+/// The client's side of a connection to a web server, by the rules of the web: names, dates, and the authorities that
+/// this system trusts, or those of the file that `SSL_CERT_FILE` names. This node's own certificate is not shown.
+pub(super) fn web_config() -> Result<Arc<ClientConfig>> {
+    let named = std::env::var_os("SSL_CERT_FILE").map(PathBuf::from);
+    let places = named.map_or_else(|| SYSTEM_ROOTS.map(PathBuf::from).to_vec(), |named| vec![named]);
+    let mut roots = RootCertStore::empty();
+    if let Some(found) = places.iter().find_map(|place| CertificateDer::pem_file_iter(place).ok()) {
+        roots.add_parsable_certificates(found.filter_map(Result::ok));
+    }
+    if roots.is_empty() {
+        let why = format!("no certificates of authorities were found in {}", places[0].display());
+        return Err(Error::new(Code::Io, why).hint("install the package ca-certificates, or set SSL_CERT_FILE"));
+    }
+    let mut config = ClientConfig::builder_with_provider(Arc::clone(provider()))
+        .with_protocol_versions(&[&TLS13])
+        .map_err(|why| internal(&why))?
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    config.alpn_protocols = vec![ALPN.to_vec()];
     Ok(Arc::new(config))
 }
 

@@ -5,9 +5,7 @@ use std::path::Path;
 use super::node::{Node, blocking};
 use super::part::Part;
 use crate::message::Failure;
-use crate::model::error::IoContext;
-use crate::model::{Address, Code, Digest, Error, Event, Party, Result};
-use crate::node::{PieceRef, download};
+use crate::model::{Code, Digest, Error, Event, Party, Result, Source};
 use crate::package::VerifiedManifest;
 use crate::session::Outcome;
 use crate::store::packages::Packages;
@@ -38,7 +36,9 @@ impl Node {
         let manifest = self.fetch_manifest(part).await?;
         self.foresee(part, &manifest)?;
         self.fetch_provenance(part, &manifest).await?;
-        self.fetch_package(&part.provider, &manifest, &packages).await?;
+        let wishes = self.wishes(part.session, part.party)?;
+        let provider = Source::Node(self.reach(&part.provider));
+        self.fetch(&manifest, wishes.sources, vec![provider]).await?;
         let package = packages.open_package(&manifest.package.digest)?;
         let root = self.install_root(part.session, part.party, &part.role)?;
         let installed =
@@ -51,7 +51,7 @@ impl Node {
     fn foresee(&self, part: &Part, manifest: &VerifiedManifest) -> Result<()> {
         let digest = manifest.package.digest;
         let partial = Packages::of(&self.state).partial(&digest)?;
-        let there = file::length_of(&self.state.package(&digest))?.max(file::length_of(&partial)?);
+        let there = file::length_of(&self.state.package(&digest))?.max(space::taken(&partial)?);
         let root = self.install_root(part.session, part.party, &part.role)?;
         let missing = manifest.package.size.saturating_sub(there);
         let installed = installs::look(&root)?.is_some_and(|status| status.current == Some(part.delivery.generation));
@@ -102,34 +102,6 @@ impl Node {
         };
         manifest.check_provenance(&bytes)?;
         self.put_provenance(session, party, named, &bytes)
-    }
-
-    /// Fetches a package, unless it is here; each piece is verified before it is written.
-    ///
-    /// # Errors
-    /// What [`download`] says.
-    pub(super) async fn fetch_package(
-        &self,
-        source: &Address,
-        manifest: &VerifiedManifest,
-        packages: &Packages,
-    ) -> Result<()> {
-        let digest = manifest.package.digest;
-        if packages.open_package(&digest).is_ok() {
-            return Ok(());
-        }
-        let partial = packages.partial(&digest)?;
-        let pieces: Vec<_> = manifest
-            .pieces
-            .iter()
-            .map(|piece| PieceRef { offset: piece.offset, length: piece.length, hash: piece.hash })
-            .collect();
-        let total = manifest.package.size;
-        let progress = |done| self.emit(Event::Download { digest, done, total });
-        let mut file = tree::open_read_write(&partial)?;
-        download(&self.client, &self.reach(source), digest, total, &pieces, &mut file, &progress).await?;
-        blocking(|| file.sync_all()).doing("writing", &partial)?;
-        packages.put_package(&partial, &digest)
     }
 
     /// Takes the generation in charge away; the one before is current again. What cannot be is a result, too.

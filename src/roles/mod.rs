@@ -10,6 +10,7 @@ mod desk;
 pub mod doctor;
 pub mod drive;
 pub mod enrol;
+mod fetch;
 pub mod forks;
 mod given;
 pub mod housekeeping;

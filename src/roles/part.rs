@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::node::Node;
 use crate::message::{Commitment, Delivery, ServiceId, body::options_digest};
-use crate::model::{Address, Code, Digest, Error, OptionName, Party, Result, RoleName, SessionId};
+use crate::model::{Address, Code, Digest, Error, OptionName, Party, Result, RoleName, SessionId, Source};
 use crate::service::option::Options;
 use crate::service::platform::Platform;
 use crate::service::schema;
@@ -141,6 +141,9 @@ pub struct Wishes {
     /// Leave the program's own data when it is removed.
     #[serde(default)]
     pub keep_data: bool,
+    /// Where its package is fetched from, the provider being asked where none of them has it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub sources: Vec<Source>,
 }
 
 impl Node {

@@ -7,13 +7,14 @@ use std::path::{Path, PathBuf};
 use super::file;
 use super::lock::Lock;
 use super::state::StateDir;
-use crate::model::{Code, Digest, Error, Key, Result, Span};
+use crate::model::{Code, Digest, Error, Hash, Key, Result, Span};
 
 /// The longest signed manifest, in bytes.
 pub const MAX_MANIFEST: u64 = 64 << 20;
 /// The longest list of readers, in bytes: some 300,000 keys.
 const MAX_READERS: u64 = 16 << 20;
 const PACKAGE: &str = ".tar.gz";
+const PIECES: &str = ".pieces";
 /// Another writer is done in a moment.
 const WAIT: Span = Span::from_secs(10);
 
@@ -65,6 +66,34 @@ impl Packages {
         file::open_optional(&self.state.package(digest))?.ok_or_else(|| absent("package", digest))
     }
 
+    /// Remembers the pieces of a package that is here, so that another one need not fetch those that they share. What is
+    /// remembered is a hint: whoever copies a piece looks at its bytes.
+    pub fn note_pieces(&self, digest: &Digest, pieces: impl Iterator<Item = (Hash, u64)>) -> Result<()> {
+        let lines: String = pieces.map(|(hash, length)| format!("{hash} {length}\n")).collect();
+        file::write_atomic_unsynced(&self.file(digest, PIECES), lines.as_bytes(), file::PRIVATE)
+    }
+
+    /// The packages here that pieces are remembered of, the latest ones first.
+    pub fn with_pieces(&self, most: usize) -> Result<Vec<Digest>> {
+        let mut found = Vec::new();
+        for name in file::list(&self.state.packages())? {
+            let Some(digest) = name.strip_suffix(PIECES).and_then(|digest| digest.parse().ok()) else { continue };
+            found.extend(file::changed_at(&self.state.package(&digest))?.map(|changed| (changed, digest)));
+        }
+        found.sort_unstable_by(|one, other| other.cmp(one));
+        Ok(found.into_iter().map(|(_, digest)| digest).take(most).collect())
+    }
+
+    /// The pieces that are remembered of a package, in its order: hash and length in bytes. Lines that do not read are the
+    /// end of it.
+    pub fn pieces(&self, digest: &Digest) -> Result<Vec<(Hash, u64)>> {
+        let text = file::read_optional(&self.file(digest, PIECES), MAX_MANIFEST)?.unwrap_or_default();
+        let read = |line: &str| {
+            line.split_once(' ').and_then(|(hash, length)| Some((hash.parse().ok()?, length.parse().ok()?)))
+        };
+        Ok(String::from_utf8_lossy(&text).lines().map_while(read).collect())
+    }
+
     /// Keeps a signed statement about a package, durably.
     pub fn put_statement(&self, digest: &Digest, which: Statement, bytes: &[u8]) -> Result<()> {
         file::create_dir_private(&self.state.packages())?;
@@ -114,7 +143,7 @@ impl Packages {
     /// Removes a package and all that is kept about it, durably; says whether there was one.
     pub fn remove(&self, digest: &Digest) -> Result<bool> {
         // The package goes last: what is left after an interruption can be found by it, and removed again.
-        for suffix in [".readers", ".partial", ".provenance.json", ".manifest.json"] {
+        for suffix in [".readers", ".partial", PIECES, ".provenance.json", ".manifest.json"] {
             file::remove_unsynced(&self.file(digest, suffix))?;
         }
         let removed = file::remove_durable(&self.state.package(digest))?;

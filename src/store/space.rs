@@ -14,6 +14,8 @@ use crate::model::{Code, Error, Result};
 pub const RESERVE: u64 = 4 << 20;
 /// What a file takes beyond its bytes, at most: the rest of its last block.
 const BLOCK: u64 = 4096;
+/// The unit of what the system says that a file takes (stat(2)).
+const SECTOR: u64 = 512;
 
 /// What is to be written below a folder.
 #[derive(Clone, Copy, Debug)]
@@ -103,6 +105,15 @@ pub fn size_of(path: &Path) -> Result<(u64, u64)> {
         (bytes, entries) = (bytes + more_bytes, entries + more_entries);
     }
     Ok((bytes, entries))
+}
+
+/// What a file takes, in bytes; nothing where there is none. One that has gaps takes less than it is long.
+pub fn taken(path: &Path) -> Result<u64> {
+    match std::fs::metadata(path) {
+        Ok(meta) => Ok(meta.len().min(meta.blocks() * SECTOR)),
+        Err(why) if why.kind() == std::io::ErrorKind::NotFound => Ok(0),
+        Err(why) => Err(Error::io("looking at", path, &why)),
+    }
 }
 
 #[cfg(test)]

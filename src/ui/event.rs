@@ -22,7 +22,7 @@ impl Ui {
             self.talk_json(event);
             return;
         }
-        if let (Some(bars), Event::Download { digest, done, total }) = (&self.0.bars, event) {
+        if let (Some(bars), Event::Download { digest, done, total, .. }) = (&self.0.bars, event) {
             bars.advance(*digest, *done, *total);
         }
         if !self.0.settings.quiet
@@ -53,7 +53,7 @@ fn line_of(event: &Event, verbose: u8) -> Option<String> {
 }
 
 /// Without colours: `NO_COLOR` needs no second look.
-const TEMPLATE: &str = "  {prefix} [{bar:20}] {bytes} of {total_bytes}, {eta} left";
+const TEMPLATE: &str = "  {prefix} [{bar:20}] {bytes} of {total_bytes}, {bytes_per_sec}, {eta} left";
 
 /// One bar for each package that is coming in.
 pub(super) struct Bars {
@@ -122,7 +122,7 @@ mod tests {
             Event::Session { session, party, state: SessionState::Running, reason: None },
             Event::Session { session, party, state: SessionState::Failed, reason },
             Event::Message { session, party, direction: Direction::Received, kind: "invitation", id, with },
-            Event::Download { digest: Digest::of(b"x"), done: 1, total: 2 },
+            Event::Download { digest: Digest::of(b"x"), done: 1, total: 2, per_second: 1, remaining: Some(1) },
             Event::Notice { text: "the clock is 3 s off".to_owned() },
         ]
     }

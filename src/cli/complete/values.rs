@@ -81,6 +81,7 @@ const FREE: &[&str] = &[
     "TIME",
     "TOKEN",
     "URI",
+    "URL",
 ];
 
 /// The commands, with words for all their arguments.

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use super::shell::Shell;
 use super::{start, status};
-use crate::model::{Code, Error, ParticipantState, Party, Result};
+use crate::model::{Code, Error, ParticipantState, Party, Result, Source};
 use crate::roles::Node;
 use crate::roles::drive::ByHand;
 use crate::roles::part::Wishes;
@@ -29,6 +29,7 @@ use crate::session::{Decision, Summary, What};
   deployctl install 7k3q
   deployctl install 7k3q --start
   deployctl install 7k3q --root ~/services
+  deployctl install 7k3q --source https://mirror.example/packages/
   deployctl install chess --from shop --start
   deployctl install deploy://KEY@shop.example:4800/programs/chess
   deployctl install --rollback chess         back to the generation before, of a session or a program
@@ -55,6 +56,10 @@ pub(super) struct Args {
     /// Install below this folder instead of the state directory
     #[arg(long, value_name = "DIR")]
     root: Option<PathBuf>,
+    /// Fetch the package from here, and from who delivers it only what cannot be had here: deploy://, https://, http:// or
+    /// file:///; with a / at its end a folder with DIGEST.tar.gz. Can be given several times
+    #[arg(long, value_name = "URL", conflicts_with_all = ["manifest", "rollback"])]
+    source: Vec<Source>,
 }
 
 pub(super) fn run(args: &Args, shell: &Shell) -> Result<()> {
@@ -75,7 +80,7 @@ pub(super) fn run(args: &Args, shell: &Shell) -> Result<()> {
     }
     let Some(part) = part else {
         let order = program::order(what, args.from.as_deref(), shell, &node)?;
-        let wish = Wish { root: root(args)?, seen_service: None };
+        let wish = Wish { root: root(args)?, sources: args.source.clone(), seen_service: None };
         return shell.run(program::install(order, args, wish, &node, shell));
     };
     let (session, party) = (part.summary.session, part.summary.party);
@@ -89,9 +94,10 @@ pub(super) fn run(args: &Args, shell: &Shell) -> Result<()> {
         shell.ui.note("it is installed already");
         return finish(args, summary, &node, shell);
     }
-    if let Some(root) = root(args)? {
+    if args.root.is_some() || !args.source.is_empty() {
         let wishes = node.wishes(session, party)?;
-        node.wish(session, party, &Wishes { root: Some(root), ..wishes })?;
+        let sources = if args.source.is_empty() { wishes.sources } else { args.source.clone() };
+        node.wish(session, party, &Wishes { root: root(args)?.or(wishes.root), sources, ..wishes })?;
     }
     // What could not be installed is cleared away by this very command: nobody else may come by.
     let by_hand = ByHand { install: true, remove: true, attended: true, ..ByHand::default() };

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::ask::Parcel;
 use crate::message::{Failure, PackageRef, ReportState, Secret, ServiceId};
-use crate::model::{Code, Error, Event, OptionName, Result};
+use crate::model::{Code, Error, Event, OptionName, Result, Source};
 use crate::roles::node::{Node, blocking};
 use crate::store::floors::Floors;
 use crate::store::installs;
@@ -26,6 +26,8 @@ pub struct Installed {
 pub struct Wish {
     /// Install below this folder instead of the state directory.
     pub root: Option<PathBuf>,
+    /// Where the package is fetched from, before who hands it over is asked.
+    pub sources: Vec<Source>,
     /// The advertised service that it is for.
     pub seen_service: Option<serde_json::Value>,
 }
@@ -38,7 +40,7 @@ impl Node {
     /// What [`installs::install`] and the download say; `downgrade`.
     pub async fn install_program(&self, parcel: &Parcel, wish: &Wish) -> Result<Installed> {
         let release = self.release(parcel);
-        let installed = match self.fetch_program(parcel).await {
+        let installed = match self.fetch_program(parcel, &wish.sources).await {
             Ok(()) => blocking(|| self.put_program(parcel, &release, wish)),
             Err(error) => Err(error),
         };
@@ -56,9 +58,12 @@ impl Node {
         installed
     }
 
-    async fn fetch_program(&self, parcel: &Parcel) -> Result<()> {
+    async fn fetch_program(&self, parcel: &Parcel, sources: &[Source]) -> Result<()> {
         match &parcel.source {
-            Some((source, _)) => self.fetch_package(source, &parcel.manifest, &Packages::of(&self.state)).await,
+            Some((source, _)) => {
+                let from = Source::Node(self.reach(source));
+                self.fetch(&parcel.manifest, sources.to_vec(), vec![from]).await
+            }
             None => Ok(()),
         }
     }

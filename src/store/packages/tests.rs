@@ -39,14 +39,29 @@ fn removing_takes_everything_about_it_and_nothing_else() {
         packages.put_statement(digest, Statement::Manifest, b"manifest").unwrap();
         packages.put_statement(digest, Statement::Provenance, b"provenance").unwrap();
         packages.grant(digest, &Key::from_bytes([1; 32])).unwrap();
+        packages.note_pieces(digest, [(Hash::of(b"a"), 1)].into_iter()).unwrap();
         std::fs::write(packages.partial(digest).unwrap(), b"part").unwrap();
     }
     assert_eq!(packages.statement(&one, Statement::Manifest).unwrap(), b"manifest");
     assert!(packages.remove(&one).unwrap() && !packages.remove(&one).unwrap());
     let left = file::list(&packages.state.packages()).unwrap();
-    assert_eq!(left.len(), 5);
+    assert_eq!(left.len(), 6);
     assert!(left.iter().all(|name| name.starts_with(&two.to_string())));
     assert_eq!(packages.statement(&one, Statement::Provenance).unwrap_err().code, Code::NotFound);
+}
+
+#[test]
+fn the_pieces_of_packages_that_are_here_are_remembered_in_their_order() {
+    let (_folder, packages) = packages();
+    let (one, gone) = (put(&packages, b"one"), Digest::of(b"gone"));
+    let pieces = [(Hash::of(b"a"), 20), (Hash::of(b"b"), 30)];
+    packages.note_pieces(&one, pieces.into_iter()).unwrap();
+    packages.note_pieces(&gone, pieces.into_iter()).unwrap();
+    assert_eq!(packages.with_pieces(9).unwrap(), [one]);
+    assert_eq!(packages.pieces(&one).unwrap(), pieces);
+    std::fs::write(packages.file(&one, PIECES), format!("{} 20\nx y\n", pieces[0].0)).unwrap();
+    assert_eq!(packages.pieces(&one).unwrap(), pieces[..1]);
+    assert!(packages.pieces(&Digest::of(b"never")).unwrap().is_empty());
 }
 
 #[test]
