@@ -36,8 +36,14 @@ pub const BODY_FLOOR_BYTES_PER_SEC: u64 = 16 * 1024;
 pub const DISCARD_BYTES: usize = 4 * 1024 * 1024;
 /// How long that may take.
 pub const DISCARD: Duration = Duration::from_secs(2);
-/// How long a reader may take none of the bytes that wait for it.
-pub const WRITE_STALL: Duration = Duration::from_secs(30);
+/// Bytes that a reader must take in each [`WRITE_WINDOW`] of waiting for it, 4 KiB a second: slower ones are cut, and go on
+/// where that was.
+pub const WRITE_FLOOR_BYTES: usize = 120 * 1024;
+/// See [`WRITE_FLOOR_BYTES`].
+pub const WRITE_WINDOW: Duration = Duration::from_secs(30);
+/// Bytes that a socket holds beyond what is on its way: so what it has taken, the reader has nearly got, and no reader ties
+/// up more memory.
+pub const UNSENT_BYTES: u32 = 128 * 1024;
 /// The longest wait of an inbox poll: shorter than what routers on the way forget a silent connection in.
 pub const INBOX_WAIT: Duration = Duration::from_secs(60);
 /// Bytes of a package read at once: more gains nothing in measurements, and a thousand readers multiply it.

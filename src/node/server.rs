@@ -9,6 +9,7 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use socket2::SockRef;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -20,7 +21,7 @@ use super::gate::{ConnectionSlot, Gate};
 use super::handler::{Caller, Handler};
 use super::identity::NodeIdentity;
 use super::limits::{
-    ACCEPT_PAUSE, CONNECTION_BUFFER_BYTES, HANDSHAKE, HEADER_BYTES, HEADER_FIELDS, KEEP_ALIVE, SHUTDOWN,
+    ACCEPT_PAUSE, CONNECTION_BUFFER_BYTES, HANDSHAKE, HEADER_BYTES, HEADER_FIELDS, KEEP_ALIVE, SHUTDOWN, UNSENT_BYTES,
 };
 use super::routes::Routes;
 use super::tls;
@@ -106,6 +107,7 @@ impl Shared {
     }
     async fn handshake(&self, tcp: TcpStream, phase: &Arc<Phase>) -> Result<TlsStream<Watched<TcpStream>>, String> {
         tcp.set_nodelay(true).map_err(|why| why.to_string())?;
+        SockRef::from(&tcp).set_tcp_notsent_lowat(UNSENT_BYTES).map_err(|why| why.to_string())?;
         let io = Watched::new(tcp, Arc::clone(phase));
         match timeout(HANDSHAKE, self.acceptor.accept(io)).await {
             Ok(Ok(stream)) => Ok(stream),

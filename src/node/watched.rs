@@ -1,4 +1,4 @@
-//! A socket that does not wait for ever: it cuts who sends a header too slowly, and who does not take what is sent.
+//! A socket that does not wait for ever: it cuts who sends a header too slowly, and who takes too slowly what is sent.
 
 use std::io;
 use std::pin::Pin;
@@ -10,7 +10,7 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep, sleep};
 
-use super::limits::{HEADER, WRITE_STALL};
+use super::limits::{HEADER, WRITE_FLOOR_BYTES, WRITE_WINDOW};
 
 /// Where a connection stands, as far as its reader needs to know. Shared with whoever serves the requests.
 pub(super) struct Phase(AtomicU8);
@@ -76,24 +76,67 @@ impl Patience {
     }
 }
 
+/// The floor under a reader's rate: of the time that is spent waiting for it, each `window` must bring `least`
+/// bytes. Time in which there is nothing to send, or the socket has room, is not counted.
+struct Floor {
+    least: usize,
+    window: Duration,
+    /// Bytes taken since the window began.
+    taken: usize,
+    /// Waited in this window, before the present wait.
+    waited: Duration,
+    since: Option<Instant>,
+    timer: Option<Pin<Box<Sleep>>>,
+}
+
+impl Floor {
+    fn new(least: usize, window: Duration) -> Self {
+        Self { least, window, taken: 0, waited: Duration::ZERO, since: None, timer: None }
+    }
+    fn took(&mut self, bytes: usize) {
+        self.taken += bytes;
+        if let Some(since) = self.since.take() {
+            self.waited += since.elapsed();
+        }
+        if self.taken >= self.least {
+            (self.taken, self.waited) = (0, Duration::ZERO);
+        }
+    }
+    /// Pending until the window is over, then an error.
+    fn poll<T>(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<T>> {
+        let left = self.window.saturating_sub(self.waited);
+        let timer = self.timer.get_or_insert_with(|| Box::pin(sleep(left)));
+        if self.since.is_none() {
+            let now = Instant::now();
+            self.since = Some(now);
+            timer.as_mut().reset(now + left);
+        }
+        ready!(timer.as_mut().poll(cx));
+        Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the reader takes too little")))
+    }
+}
+
 /// The raw socket, below TLS, where progress is exact.
 pub(super) struct Watched<S> {
     inner: S,
     phase: Arc<Phase>,
     header: Patience,
-    stall: Patience,
+    floor: Floor,
 }
 
 impl<S> Watched<S> {
     pub(super) fn new(inner: S, phase: Arc<Phase>) -> Self {
-        Self { inner, phase, header: Patience::new(HEADER), stall: Patience::new(WRITE_STALL) }
+        Self { inner, phase, header: Patience::new(HEADER), floor: Floor::new(WRITE_FLOOR_BYTES, WRITE_WINDOW) }
     }
     fn written(&mut self, cx: &mut Context<'_>, polled: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
-        if polled.is_ready() {
-            self.stall.progress();
-            return polled;
+        match polled {
+            Poll::Ready(Ok(taken)) => {
+                self.floor.took(taken);
+                Poll::Ready(Ok(taken))
+            }
+            Poll::Ready(Err(why)) => Poll::Ready(Err(why)),
+            Poll::Pending => self.floor.poll(cx),
         }
-        self.stall.poll(cx, "the reader takes nothing")
     }
 }
 
@@ -146,20 +189,48 @@ mod tests {
 
     use super::*;
 
-    #[tokio::test]
-    async fn a_reader_that_takes_nothing_is_cut_and_one_that_takes_a_little_is_not() {
-        let (ours, mut theirs) = duplex(10);
+    const LEAST: usize = 4096;
+    const WINDOW: Duration = Duration::from_millis(400);
+
+    /// What becomes of `total` bytes for a reader that takes `part` of them every 20 ms.
+    async fn write_to_reader(total: usize, part: usize) -> io::Result<()> {
+        let (ours, mut theirs) = duplex(512);
         let mut ours = Watched::new(ours, Phase::handshake());
-        ours.stall = Patience::new(Duration::from_millis(200));
+        ours.floor = Floor::new(LEAST, WINDOW);
         let slow = async {
-            for _ in 0..4 {
-                sleep(Duration::from_millis(80)).await;
-                theirs.read_exact(&mut [0; 10]).await.unwrap();
+            let mut bytes = vec![0; part];
+            loop {
+                sleep(Duration::from_millis(20)).await;
+                let _ = theirs.read_exact(&mut bytes).await;
             }
         };
-        let (written, ()) = tokio::join!(ours.write_all(&[1; 50]), slow);
-        written.unwrap();
-        assert_eq!(ours.write_all(&[1; 50]).await.unwrap_err().kind(), io::ErrorKind::TimedOut);
+        let bytes = vec![1; total];
+        tokio::select! { written = ours.write_all(&bytes) => written, () = slow => Ok(()) }
+    }
+
+    #[tokio::test]
+    async fn a_reader_that_trickles_is_cut_like_one_that_takes_nothing_and_a_slow_one_is_not() {
+        write_to_reader(4 * LEAST, 2048).await.unwrap();
+        for trickle in [0, 1, 50] {
+            let cut = write_to_reader(4 * LEAST, trickle).await.unwrap_err();
+            assert_eq!(cut.kind(), io::ErrorKind::TimedOut, "{trickle}");
+        }
+    }
+
+    #[tokio::test]
+    async fn time_in_which_there_is_nothing_to_send_does_not_count() {
+        let (ours, mut theirs) = duplex(512);
+        let mut ours = Watched::new(ours, Phase::handshake());
+        ours.floor = Floor::new(LEAST, WINDOW);
+        for _ in 0..5 {
+            let answer = async {
+                sleep(Duration::from_millis(20)).await;
+                theirs.read_exact(&mut [0; 600]).await.unwrap();
+            };
+            let (written, _) = tokio::join!(ours.write_all(&[1; 600]), answer);
+            written.unwrap();
+            sleep(WINDOW).await;
+        }
     }
 
     #[tokio::test]
