@@ -34,7 +34,7 @@ fn built(sandbox: &Sandbox, version: &str, text: &str) -> Built {
     let head = format!(
         "name = \"tool\"\nversion = \"{version}\"\nsummary = \"A tool\"\ncategory = \"tools\"\nlicense = \"MIT\"\n"
     );
-    fs::write(service.join("service.toml"), head + &role("a", "initiator") + &role("b", "peer")).expect("a service");
+    fs::write(service.join("service.toml"), head + &role("b", "initiator")).expect("a service");
     let output = sandbox.path().join(format!("built-{version}-{text}"));
     let [service, output] = [&service, &output].map(|path| path.to_str().expect("a plain path"));
     let told = sandbox.run("n", &["build", "--service", service, "--role", "b", "--output", output]).ok();
@@ -71,9 +71,19 @@ fn a_package_is_installed_from_its_file_if_a_trusted_key_signed_it() {
     assert_eq!(fs::read_to_string(folder.join("bin/run")).expect("it is installed"), "one");
     assert_eq!(fs::metadata(folder.join("bin/run")).expect("it is there").permissions().mode() & 0o777, 0o444);
     assert_eq!(install(&sandbox, &first, &["--yes"]).ok()["already"], true);
+    // It is a program like any other.
+    sandbox.run("n", &["verify", "tool"]).ok();
+    let status = sandbox.run("n", &["status", "tool"]).ok();
+    assert_eq!((&status["version"], &status["state"]), (&"1.0.0".into(), &"installed".into()));
     let elsewhere = sandbox.path().join("elsewhere");
-    let told = install(&sandbox, &first, &["--yes", "--root", elsewhere.to_str().expect("a plain path")]).ok();
-    assert_eq!(told["folder"], elsewhere.join("tool/generations/1").to_str().expect("a plain path"));
+    let below = ["--yes", "--root", elsewhere.to_str().expect("a plain path")];
+    install(&sandbox, &first, &below).fails(6, "wrong-state").says(&["elsewhere"]);
+    sandbox.run("n", &["remove", "tool"]).ok();
+    assert!(!installs.exists(), "all of it is gone");
+    let told = install(&sandbox, &first, &below).ok();
+    assert!(told["folder"].as_str().expect("a folder").starts_with(below[2]));
+    sandbox.run("n", &["remove", "tool"]).ok();
+    assert!(!elsewhere.exists() || fs::read_dir(&elsewhere).expect("a folder").next().is_none());
 }
 
 #[test]

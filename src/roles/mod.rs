@@ -23,7 +23,6 @@ mod live;
 pub mod neighbourhood;
 pub mod node;
 pub mod offers;
-pub mod offline;
 pub mod order;
 pub mod outbox;
 pub mod part;

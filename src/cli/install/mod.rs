@@ -12,7 +12,6 @@ use crate::roles::drive::ByHand;
 use crate::roles::part::Wishes;
 use crate::roles::programs::install::Wish;
 use crate::roles::sitting::Projection;
-use crate::service::consent::terms_text;
 use crate::session::{Decision, Summary, What};
 
 /// Fetch, verify and install what was delivered, or a program
@@ -48,7 +47,7 @@ pub(super) struct Args {
     #[arg(long, value_name = "NODE")]
     from: Option<String>,
     /// Wait until the service has started and is ready here
-    #[arg(long, conflicts_with = "manifest")]
+    #[arg(long)]
     start: bool,
     /// Go back to the generation before, which is kept until the next one comes
     #[arg(long, conflicts_with_all = ["root", "start", "manifest", "from"])]
@@ -69,7 +68,8 @@ pub(super) fn run(args: &Args, shell: &Shell) -> Result<()> {
         return shell.run(program::roll_back(&program.id, &node, shell));
     }
     if let Some(manifest) = &args.manifest {
-        return from_file(Path::new(what), manifest, root(args)?.as_deref(), shell);
+        let wish = Wish { root: root(args)?, ..Wish::default() };
+        return shell.run(program::install_file(Path::new(what), manifest, args, &wish, &node, shell));
     }
     let part = match args.from.is_some() || what.starts_with("deploy://") {
         true => None,
@@ -103,27 +103,6 @@ pub(super) fn run(args: &Args, shell: &Shell) -> Result<()> {
     let by_hand = ByHand { install: true, remove: true, attended: true, ..ByHand::default() };
     let summary = shell.run(node.wait_for(session, party, by_hand, shell.timeout, installed))?;
     finish(args, summary, &node, shell)
-}
-
-/// Shows what a yes means, asks for it, and installs.
-fn from_file(package: &Path, manifest: &Path, root: Option<&Path>, shell: &Shell) -> Result<()> {
-    let node = shell.node()?;
-    let offered = node.open_offer(manifest)?;
-    let what = &offered.manifest;
-    shell.ui.note(&format!("{} {}, role {}, signed by {}", what.name, what.version, what.role, offered.from));
-    for sentence in terms_text(&what.terms) {
-        shell.ui.note(&format!("  {sentence}"));
-    }
-    if !shell.ui.confirm("Install this?", "--yes")? {
-        return Err(Error::new(Code::PromptNeeded, "not installed: the answer was no"));
-    }
-    let placed = node.install_offer(package, &offered, root)?;
-    placed.recovered.iter().for_each(|did| shell.ui.note(did));
-    shell.ui.data(&placed, || {
-        let how = if placed.already { "is installed already" } else { "installed" };
-        let (program, version, folder) = (&placed.program, &placed.version, placed.folder.display());
-        format!("{program} {version} {how}: generation {} in {folder}", placed.generation)
-    })
 }
 
 fn root(args: &Args) -> Result<Option<PathBuf>> {

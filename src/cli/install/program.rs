@@ -1,5 +1,6 @@
 //! `deployctl install PROGRAM`
 
+use std::path::Path;
 use std::sync::Arc;
 
 use serde::Serialize;
@@ -13,7 +14,7 @@ use crate::model::{Address, Code, Error, Key, Result};
 use crate::roles::Node;
 use crate::roles::programs::Summary;
 use crate::roles::programs::ask::{Parcel, Standing, Wanted};
-use crate::roles::programs::install::Wish;
+use crate::roles::programs::install::{Installed as Outcome, Wish};
 use crate::roles::programs::offer::NO_SESSION;
 use crate::service::consent::terms_text;
 use crate::service::roster::Roster;
@@ -73,6 +74,25 @@ pub(super) async fn install(order: Order, args: &Args, wish: Wish, node: &Arc<No
     let sent = node.send_mail().await;
     let installed = installed?;
     sent?;
+    go_on(installed, args, node, shell).await
+}
+
+/// Installs a package that lies here as a file.
+pub(super) async fn install_file(
+    package: &Path,
+    manifest: &Path,
+    args: &Args,
+    wish: &Wish,
+    node: &Arc<Node>,
+    shell: &Shell,
+) -> Result<()> {
+    let parcel = node.open_program_file(manifest)?;
+    consent(node, &parcel, shell)?;
+    go_on(node.install_program_file(package, &parcel, wish)?, args, node, shell).await
+}
+
+/// Starts it where that is asked for, or where it ran before; and shows what is installed now.
+async fn go_on(installed: Outcome, args: &Args, node: &Arc<Node>, shell: &Shell) -> Result<()> {
     let (id, already) = (installed.program.id.clone(), installed.already);
     if already {
         shell.ui.note("it is installed already");

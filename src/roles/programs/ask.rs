@@ -109,17 +109,18 @@ impl Node {
         Ok(parcel)
     }
 
-    /// Looks at a manifest that was verified: whether it is a program's, for this device, and not older than what was here.
+    /// Looks at a manifest that was verified: whether it is of no session, for this device, and not older than what was
+    /// here.
     ///
     /// # Errors
     /// `wrong-session`, `wrong-recipient`, `unsuitable`, `downgrade`.
     pub fn open_parcel(&self, manifest: VerifiedManifest) -> Result<Parcel> {
-        let Some(about) = manifest.program.clone() else {
-            return Err(Error::new(
-                Code::WrongSession,
-                format!("{} is no program but software of a session", manifest.file_name()),
-            ));
-        };
+        if let Some(session) = manifest.session {
+            let why = format!("{} is no program but software of a session", manifest.file_name());
+            return Err(Error::new(Code::WrongSession, why).hint(format!("deployctl install {}", session.short())));
+        }
+        // Built outside any session by `build --service`, it says nothing more of itself.
+        let about = manifest.program.clone().unwrap_or_default();
         if about.device.is_some_and(|device| device != self.key()) {
             return Err(Error::new(
                 Code::WrongRecipient,
@@ -128,7 +129,10 @@ impl Node {
         }
         let id = ProgramId { signer: manifest.signer(), name: manifest.name.clone() };
         Floors::of(&self.state).check(&id, &manifest.version)?;
-        let terms = RoleTerms { platforms: Platforms::Only(vec![manifest.platform.clone()]), ..manifest.terms.clone() };
+        let mut terms = manifest.terms.clone();
+        if terms.platforms != Platforms::Any {
+            terms.platforms = Platforms::Only(vec![manifest.platform.clone()]);
+        }
         let fit = blocking(|| fit(&terms, &self.describe_for(&terms))).map_err(|unmet| {
             let why: Vec<_> =
                 unmet.iter().map(|one| format!("{} {}: {}", one.rule, one.expected, one.actual)).collect();

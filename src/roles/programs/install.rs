@@ -1,7 +1,8 @@
 //! Installing a program that was checked and agreed to, going back to the generation before, and removing it (rows B8,
 //! B13, B22): by the installations of System A, below `installs/programs/`.
 
-use std::path::{Path, PathBuf};
+use std::fs::File;
+use std::path::PathBuf;
 
 use super::ask::Parcel;
 use crate::message::{Failure, PackageRef, ReportState, Secret, ServiceId};
@@ -41,7 +42,10 @@ impl Node {
     pub async fn install_program(&self, parcel: &Parcel, wish: &Wish) -> Result<Installed> {
         let release = self.release(parcel);
         let installed = match self.fetch_program(parcel, &wish.sources).await {
-            Ok(()) => blocking(|| self.put_program(parcel, &release, wish)),
+            Ok(()) => {
+                let package = || Packages::of(&self.state).open_package(&parcel.manifest.package.digest);
+                blocking(|| self.put_program(parcel, &release, wish, package))
+            }
             Err(error) => Err(error),
         };
         let report = match &installed {
@@ -68,7 +72,7 @@ impl Node {
         }
     }
 
-    fn release(&self, parcel: &Parcel) -> Release {
+    pub(super) fn release(&self, parcel: &Parcel) -> Release {
         let manifest = &parcel.manifest;
         Release {
             service: ServiceId {
@@ -92,7 +96,14 @@ impl Node {
         }
     }
 
-    fn put_program(&self, parcel: &Parcel, release: &Release, wish: &Wish) -> Result<Installed> {
+    /// Records and installs it; the package is opened only if it is not installed yet.
+    pub(super) fn put_program(
+        &self,
+        parcel: &Parcel,
+        release: &Release,
+        wish: &Wish,
+        package: impl FnOnce() -> Result<File>,
+    ) -> Result<Installed> {
         let (programs, id) = (Programs::of(&self.state), &parcel.id);
         let _lock = programs.lock(id)?;
         // Again under the lock: another version may have come meanwhile.
@@ -109,6 +120,15 @@ impl Node {
                 seen_service: None,
             },
         };
+        if let Some(root) = wish.root.as_ref().filter(|root| program.root.as_ref() != Some(root)) {
+            let place = self.program_root(&program);
+            let why = format!("{} is installed in {} and not below {}", id.name, place.display(), root.display());
+            return Err(Error::new(Code::WrongState, why)
+                .hint(format!("without --root it goes there, too; to move it: deployctl remove {}", id.name)));
+        }
+        for did in installs::recover(&self.program_root(&program))?.did {
+            self.notice(did);
+        }
         if let Some(seen) = &wish.seen_service {
             program.seen_service = Some(seen.clone());
         }
@@ -120,6 +140,7 @@ impl Node {
             programs.write(&program)?;
             return Ok(Installed { program, already: true });
         }
+        let package = package()?;
         let before = program.clone();
         let installed =
             installs::look(&self.program_root(&program))?.map(|status| status.generations).unwrap_or_default();
@@ -133,7 +154,7 @@ impl Node {
         program.releases.insert(generation, release.clone());
         // Before it is installed: what is current must have its record.
         programs.write(&program)?;
-        if let Err(error) = self.unpack_program(&program, generation, parcel) {
+        if let Err(error) = self.unpack_program(&program, generation, &package, parcel) {
             let undone = if before.releases.is_empty() { programs.remove(id) } else { programs.write(&before) };
             return undone.and(Err(error));
         }
@@ -164,10 +185,9 @@ impl Node {
         Ok(Some(generation))
     }
 
-    fn unpack_program(&self, program: &Program, generation: u32, parcel: &Parcel) -> Result<()> {
-        let package = Packages::of(&self.state).open_package(&parcel.manifest.package.digest)?;
+    fn unpack_program(&self, program: &Program, generation: u32, package: &File, parcel: &Parcel) -> Result<()> {
         let installed =
-            installs::install(&self.program_root(program), generation, &package, &parcel.manifest, &mut |_| {})?;
+            installs::install(&self.program_root(program), generation, package, &parcel.manifest, &mut |_| {})?;
         let (entries, folder) = (parcel.manifest.entries, installed.folder.display());
         self.emit(Event::Notice { text: format!("{} installed: {entries} entries in {folder}", program.id.name) });
         Ok(())
@@ -283,9 +303,4 @@ fn secrets_of(parcel: &Parcel) -> impl Iterator<Item = (OptionName, &Secret)> {
 pub(super) fn gone(id: &ProgramId) -> Error {
     Error::new(Code::NotFound, format!("{} is not installed here", id.name))
         .hint("`deployctl status` lists what is installed")
-}
-
-/// Whether nothing is left of a program's installation.
-pub fn is_clean(root: &Path) -> Result<bool> {
-    Ok(installs::look(root)?.is_none())
 }

@@ -3,6 +3,7 @@
 //! its owner removes it.
 
 pub mod ask;
+pub mod file;
 mod given;
 pub mod install;
 pub mod mail;
