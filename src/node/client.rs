@@ -21,6 +21,7 @@ use super::range::ByteRange;
 use super::wire::{InboxBatch, Posted, from_json};
 use crate::message::Envelope;
 use crate::model::{Address, Code, Digest, Error, Key, Result, SessionId, Time};
+use crate::service::query::{Answer, Query};
 
 /// Asks other nodes in the name of one identity. Must be used within a tokio runtime; any number of calls may run at
 /// once, and its copies share their connections. Requests can be sent again without harm, and are, once, where a kept connection turns out to be gone.
@@ -114,6 +115,16 @@ impl Client {
         let query = session.map(|session| format!("?session={session}")).unwrap_or_default();
         let ask = Ask::get(format!("/v1/packages/{digest}/provenance{query}"), MANIFEST_BYTES);
         Ok(self.ask(at, ask).await?.1)
+    }
+    /// The programs of a node that fit a query (`POST /v1/programs/query`), as it says.
+    ///
+    /// # Errors
+    /// As [`Client::post`].
+    pub async fn query(&self, at: &Address, query: &Query) -> Result<Answer> {
+        let body = serde_json::to_vec(query).expect("strings and lists serialize").into();
+        let path = "/v1/programs/query".to_owned();
+        let ask = Ask { method: Method::POST, body, ..Ask::get(path, ANSWER_BYTES) };
+        parse(at, &self.ask(at, ask).await?.1, "an answer to a query")
     }
     /// What a node says of itself.
     ///

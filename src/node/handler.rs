@@ -8,6 +8,7 @@ use std::time::Duration;
 use super::wire::{InboxBatch, Posted};
 use crate::message::Envelope;
 use crate::model::{Digest, Error, Key, Result, SessionId};
+use crate::service::query::{self, Query};
 
 /// An answer on its way.
 pub type Answering<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -56,6 +57,8 @@ pub trait Handler: Send + Sync {
     /// `GET /v1/inbox`: what waits for this key beyond `after`; returns within `wait`, empty where nothing came.
     /// May be dropped before it returns, when the caller goes or the server stops.
     fn inbox(&self, peer: Caller, after: u64, wait: Duration) -> Answering<'_, Result<InboxBatch>>;
+    /// `POST /v1/programs/query`: the programs that fit. The query is not checked yet.
+    fn query(&self, peer: Caller, query: Query) -> Answering<'_, Result<query::Answer>>;
     /// `GET /v1/packages/DIGEST`, `…/manifest` and `…/provenance`.
     fn package(&self, peer: Caller, digest: Digest, part: Part) -> Answering<'_, Result<Stored>>;
     /// `GET /v1/node`.

@@ -26,6 +26,8 @@ pub const REQUESTS_PER_KEY: usize = 32;
 pub const RETRY_AFTER_SECS: u32 = 2;
 /// Bytes of a message with its secrets.
 pub const MESSAGE_BYTES: usize = 1024 * 1024;
+/// Bytes of a query for programs: a device with 512 tools says 60 KiB.
+pub const QUERY_BYTES: usize = 64 * 1024;
 /// Levels of nested JSON around an envelope: ours has four.
 pub const JSON_DEPTH: usize = 32;
 /// How long a body may take besides what its bytes earn it.

@@ -14,11 +14,11 @@ use tokio::sync::watch;
 use super::body::{self, Content, Outgoing, Served};
 use super::gate::Gate;
 use super::handler::{Answer, Caller, Handler, Part, Stored};
-use super::limits::{INBOX_WAIT, MESSAGE_BYTES, REQUESTS_PER_KEY, RETRY_AFTER_SECS};
+use super::limits::{INBOX_WAIT, MESSAGE_BYTES, QUERY_BYTES, REQUESTS_PER_KEY, RETRY_AFTER_SECS};
 use super::problem;
 use super::range::{self, ByteRange};
 use super::watched::Phase;
-use super::wire::{InboxBatch, Posted};
+use super::wire::{InboxBatch, Posted, from_json};
 use crate::model::{Code, Digest, Error, Result, SessionId};
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
@@ -88,6 +88,12 @@ impl Routes {
         let path = request.uri().path().to_owned();
         match (request.method(), path.as_str()) {
             (&Method::POST, "/v1/messages") => self.message(caller, request).await,
+            (&Method::POST, "/v1/programs/query") => {
+                let query = read_body(request, QUERY_BYTES).await?;
+                let query = from_json(&query, "a query for programs").map_err(Refusal::ours)?;
+                let answer = self.handler.query(caller, query).await?;
+                Ok(json(serde_json::to_vec(&answer).expect("strings and lists serialize")))
+            }
             (&Method::GET, "/v1/inbox") => self.inbox(caller, request.uri().query().unwrap_or("")).await,
             (&Method::GET, "/v1/node") => Ok(json(self.handler.node(caller).await?.to_string())),
             (&Method::GET, "/v1/rotations") => {
@@ -102,7 +108,7 @@ impl Routes {
     }
 
     async fn message(&self, caller: Caller, request: Request<Incoming>) -> Answered {
-        let posted = Posted::from_json(&read_message(request).await?).map_err(Refusal::ours)?;
+        let posted = Posted::from_json(&read_body(request, MESSAGE_BYTES).await?).map_err(Refusal::ours)?;
         match self.handler.message(caller, posted).await {
             Answer::Reply(posted) => Ok(json(posted.to_json())),
             Answer::Accepted => Ok(with_status(Response::new(Content::empty()), StatusCode::ACCEPTED)),
@@ -133,14 +139,14 @@ impl Routes {
     }
 }
 
-/// The body of a message. One that is too large is read on for a little, so that its sender gets to read why.
-async fn read_message(request: Request<Incoming>) -> Result<Vec<u8>, Refusal> {
+/// The body of a request. One that is too large is read on for a little, so that its sender gets to read why.
+async fn read_body(request: Request<Incoming>, limit: usize) -> Result<Vec<u8>, Refusal> {
     let expects = request.headers().contains_key(EXPECT);
     let mut body = request.into_body();
-    let read = if body.size_hint().lower() > MESSAGE_BYTES as u64 {
-        Err(body::too_large(MESSAGE_BYTES))
+    let read = if body.size_hint().lower() > limit as u64 {
+        Err(body::too_large(limit))
     } else {
-        body::read_request(&mut body, MESSAGE_BYTES).await
+        body::read_request(&mut body, limit).await
     };
     read_or_refuse(read, body, expects).await
 }

@@ -14,6 +14,7 @@ use crate::model::{Address, Code, Digest, Error, Key, Name, Party, Result, RoleN
 use crate::node::{Answer, Answering, Caller, Handler, InboxBatch, Part, Posted, Stored};
 use crate::service::Definition;
 use crate::service::definition::Side;
+use crate::service::query::{self, Query};
 use crate::session::Machine;
 use crate::store::offers::Offers;
 use crate::store::packages::Packages;
@@ -33,6 +34,17 @@ impl Handler for Live {
     }
     fn inbox(&self, peer: Caller, after: u64, wait: Duration) -> Answering<'_, Result<InboxBatch>> {
         Box::pin(async move { self.wait_for_messages(peer, after, wait).await })
+    }
+    fn query(&self, peer: Caller, query: Query) -> Answering<'_, Result<query::Answer>> {
+        Box::pin(async move {
+            let _one_of_few = self.node.at_once.acquire().await;
+            let answer = blocking(|| self.node.query_of(peer.key, query));
+            match &answer {
+                Ok(_) => self.heard(peer.key),
+                Err(error) => self.audit(peer, error),
+            }
+            answer
+        })
     }
     fn package(&self, peer: Caller, digest: Digest, part: Part) -> Answering<'_, Result<Stored>> {
         Box::pin(async move { blocking(|| self.stored(peer, digest, part)) })

@@ -10,6 +10,7 @@ use super::catalogue::load_definition;
 use super::node::{Node, blocking};
 use crate::discover::{Advertising, Directory, Program, Query};
 use crate::model::{Code, Error, Result, ServiceName, Time, Way};
+use crate::service::query;
 use crate::store::config::Serve;
 use crate::store::file::{self, Stamp};
 
@@ -126,8 +127,13 @@ impl Node {
             changed,
         }))
     }
-    /// Answers queries for programs.
-    fn query(&self) -> Query {
-        Arc::new(|_| Err(Error::new(Code::NotFound, "this node answers no queries; browse its directory instead")))
+    /// Answers queries for programs: with what everybody may browse, and so to everybody.
+    fn query(self: &Arc<Self>) -> Query {
+        let node = Arc::clone(self);
+        Arc::new(move |text| {
+            let answer = node.answer_query(&query::Query::from_json(text)?)?;
+            serde_json::to_string(&answer)
+                .map_err(|why| Error::new(Code::Internal, format!("writing the answer to a query: {why}")))
+        })
     }
 }

@@ -46,19 +46,24 @@ impl Unmet {
 /// # Errors
 /// Every rule that is not kept.
 pub fn fit(terms: &RoleTerms, device: &DeviceDescription) -> Result<Fit, Vec<Unmet>> {
-    let mut unmet: Vec<_> = terms
-        .requires
-        .iter()
-        .filter_map(|wanted| Some(Unmet::new("requires", wanted, lacking(wanted, device)?)))
-        .collect();
-    let way = way(&terms.platforms, device);
+    fit_on(&terms.platforms, &terms.requires, device)
+}
+
+/// How what is made for these platforms, and requires this, runs on this device.
+///
+/// # Errors
+/// Every rule that is not kept.
+pub fn fit_on(platforms: &Platforms, requires: &[Requirement], device: &DeviceDescription) -> Result<Fit, Vec<Unmet>> {
+    let mut unmet: Vec<_> =
+        requires.iter().filter_map(|wanted| Some(Unmet::new("requires", wanted, lacking(wanted, device)?))).collect();
+    let way = way(platforms, device);
     if way.is_none() {
         let actual = format!("{}, and nothing on it runs programs of another platform that is named", device.platform);
-        unmet.insert(0, Unmet::new("platforms", &terms.platforms, actual));
+        unmet.insert(0, Unmet::new("platforms", platforms, actual));
     }
     match way {
         Some((platform, emulator)) if unmet.is_empty() => {
-            let runtimes = terms.requires.iter().filter_map(|wanted| runtime(wanted, device));
+            let runtimes = requires.iter().filter_map(|wanted| runtime(wanted, device));
             Ok(Fit { platform, by: emulator.iter().cloned().chain(runtimes).collect(), emulator })
         }
         _ => Err(unmet),

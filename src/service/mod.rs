@@ -12,6 +12,7 @@ pub mod option;
 pub mod parse;
 pub mod permission;
 pub mod platform;
+pub mod query;
 pub mod requirement;
 pub mod roster;
 pub mod schema;

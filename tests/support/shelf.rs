@@ -14,6 +14,7 @@ use deployctl::node::{
     Answer, Answering, Caller, Client, Handler, InboxBatch, NodeIdentity, Part, PieceRef, Posted, Server, Stored,
     Wanted, generate,
 };
+use deployctl::service::query::{self, Query};
 use deployctl::system::System;
 
 /// Bytes of a piece.
@@ -28,6 +29,9 @@ impl Handler for Shelf {
     }
     fn inbox(&self, _peer: Caller, after: u64, _wait: Duration) -> Answering<'_, Result<InboxBatch>> {
         Box::pin(async move { Ok(InboxBatch { next: after, messages: Vec::new() }) })
+    }
+    fn query(&self, _: Caller, query: Query) -> Answering<'_, Result<query::Answer>> {
+        Box::pin(async move { Ok(query.answer([])) })
     }
     fn package(&self, _peer: Caller, _digest: Digest, _part: Part) -> Answering<'_, Result<Stored>> {
         Box::pin(async {

@@ -1,6 +1,6 @@
 //! `deployctl install`
 
-mod program;
+pub(super) mod program;
 
 use std::path::{Path, PathBuf};
 

@@ -55,6 +55,8 @@ async fn what_is_wrong_is_answered_with_a_problem_and_recorded() {
         ("GET /v1/packages/../../etc/passwd", "", 404, "not-found"),
         ("GET /v1/inbox?after=x", "", 400, "bad-input"),
         ("POST /v1/messages", "Content-Length: 0\r\n", 400, "bad-message"),
+        ("POST /v1/programs/query", "Content-Length: 2\r\n\r\n{}", 400, "bad-message"),
+        ("POST /v1/programs/query", "Content-Length: 70000\r\nExpect: 100-continue\r\n", 413, "too-large"),
         ("POST /v1/messages", "Transfer-Encoding: chunked\r\n\r\n5\r\n{\"a\":\r\n0\r\n", 400, "bad-message"),
     ] {
         let answer = server.ask(line, headers).await;
@@ -62,7 +64,7 @@ async fn what_is_wrong_is_answered_with_a_problem_and_recorded() {
         assert!(answer.contains("content-type: application/problem+json"), "{line}: {answer}");
         assert!(answer.contains(&format!(r#""code":"{code}""#)), "{line}: {answer}");
     }
-    assert_eq!(recorder.refusals.lock().unwrap().len(), 7);
+    assert_eq!(recorder.refusals.lock().unwrap().len(), 9);
 }
 
 #[tokio::test]

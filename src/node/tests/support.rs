@@ -18,6 +18,7 @@ use crate::model::{Address, Code, Digest, Error, Host, Key, Result};
 use crate::node::{
     Answer, Answering, Caller, Client, Handler, InboxBatch, NodeIdentity, Part, Posted, Server, Stored, generate, tls,
 };
+use crate::service::query::{self, Query};
 use crate::system::System;
 
 pub(super) fn identity() -> Arc<NodeIdentity> {
@@ -93,6 +94,9 @@ impl Handler for Recorder {
             let messages: Vec<_> = inbox.borrow().iter().skip(after).cloned().collect();
             Ok(InboxBatch { next: (after + messages.len()) as u64, messages })
         })
+    }
+    fn query(&self, _peer: Caller, query: Query) -> Answering<'_, Result<query::Answer>> {
+        Box::pin(async move { Ok(query.answer([])) })
     }
     fn package(&self, _peer: Caller, digest: Digest, part: Part) -> Answering<'_, Result<Stored>> {
         Box::pin(async move {

@@ -9,6 +9,7 @@ pub mod install;
 pub mod mail;
 pub mod offer;
 pub mod policy;
+pub mod query;
 pub mod run;
 pub mod verify;
 

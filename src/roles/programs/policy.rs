@@ -5,6 +5,7 @@ use crate::model::{Code, Error, Key, Result};
 use crate::roles::node::Node;
 use crate::service::fit::Unmet;
 use crate::service::license::{allows, is_named};
+use crate::service::query::is_below;
 
 /// What the policy judges a program by.
 #[derive(Clone, Copy, Debug)]
@@ -63,27 +64,5 @@ impl Node {
             format!("this node's policy does not allow {}: {}", parcel.id.name, why.join("; ")),
         )
         .hint("[content] in config.toml says what is allowed"))
-    }
-}
-
-/// A category is below itself and below every beginning of its path.
-pub(super) fn is_below(category: &str, above: &str) -> bool {
-    category.strip_prefix(above).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_category_covers_what_is_below_it() {
-        for (category, above, is) in [
-            ("games/board", "games", true),
-            ("games", "games", true),
-            ("gamesome", "games", false),
-            ("games", "games/board", false),
-        ] {
-            assert_eq!(is_below(category, above), is, "{category} {above}");
-        }
     }
 }

@@ -1,0 +1,137 @@
+//! Nodes and their programs as people and scripts see them. All of it came from outside.
+
+use serde::Serialize;
+
+use crate::model::{Address, Key, Name, Way};
+use crate::service::query::{Answer, Explained, Match, Runs};
+use crate::ui::escape::{escape_line, shorten};
+use crate::ui::table::table;
+
+/// Characters of a text in a table.
+const CELL: usize = 60;
+/// Characters of what a rule expects or finds.
+const REASON: usize = 200;
+
+/// A node as scripts see it.
+#[derive(Serialize)]
+pub(super) struct Shown {
+    /// As it calls itself on the local network; as this node calls it, where it was asked without being seen.
+    name: Option<Name>,
+    key: Key,
+    pub(super) address: Address,
+    /// The name of the contact with this key, if there is one.
+    pub(super) contact: Option<Name>,
+    /// The node itself has said, over TLS, which programs fit.
+    asked: bool,
+    pub(super) programs: Vec<Match>,
+    pub(super) via: Vec<Way>,
+    /// Whether the node's programs are known: not every way tells them.
+    #[serde(skip)]
+    is_listed: bool,
+    #[serde(skip)]
+    pub(super) more: bool,
+    #[serde(skip)]
+    explained: Vec<Explained>,
+}
+
+/// Why a program of a node is shown or not.
+#[derive(Serialize)]
+pub(super) struct Explanation<'a> {
+    node: &'a Address,
+    #[serde(flatten)]
+    explained: &'a Explained,
+    #[serde(skip)]
+    called: String,
+}
+
+impl Shown {
+    pub(super) fn new(name: Option<Name>, address: Address, contact: Option<Name>) -> Self {
+        Self {
+            name,
+            key: address.key,
+            address,
+            contact,
+            asked: false,
+            programs: Vec::new(),
+            via: Vec::new(),
+            is_listed: false,
+            more: false,
+            explained: Vec::new(),
+        }
+    }
+    pub(super) fn take(&mut self, answer: Answer, asked: bool) {
+        (self.programs, self.explained, self.more) = (answer.programs, answer.explained, answer.more);
+        (self.asked, self.is_listed) = (asked, true);
+    }
+    pub(super) fn called(&self) -> String {
+        self.contact.as_ref().or(self.name.as_ref()).map_or_else(|| self.key.short(), ToString::to_string)
+    }
+    pub(super) fn explanations(&self) -> impl Iterator<Item = Explanation<'_>> {
+        let explain = |explained| Explanation { node: &self.address, explained, called: self.called() };
+        self.explained.iter().map(explain)
+    }
+}
+
+/// A node for people: who it says it is, and what it offers.
+pub(super) fn block(node: &Shown) -> String {
+    let known = match &node.contact {
+        Some(contact) => format!("your contact {contact}"),
+        None => "not a contact".to_owned(),
+    };
+    let via: Vec<_> = node.via.iter().map(ToString::to_string).collect();
+    let seen = if via.is_empty() { "asked".to_owned() } else { format!("seen by {}", via.join(" and ")) };
+    let mut text = format!("{}, {known}, {seen}\n", node.name.as_ref().map_or(node.called(), ToString::to_string));
+    text.push_str(&format!("  key      {}\n  address  {}\n", node.key.groups(), node.address));
+    if !node.is_listed {
+        return text;
+    }
+    let rows: Vec<_> = node.programs.iter().map(|program| row(program, &node.key)).collect();
+    if rows.is_empty() {
+        text.push_str("  offers no programs that fit\n");
+    }
+    let header = ["PROGRAM", "VERSION", "CATEGORY", "LICENSE", "RUNS", "SUMMARY"];
+    for line in table(&header, &rows).lines().filter(|_| !rows.is_empty()) {
+        text.push_str(&format!("  {line}\n"));
+    }
+    text
+}
+
+fn row(program: &Match, node: &Key) -> Vec<String> {
+    let Match { listed, runs, by, .. } = program;
+    let name = match listed.signer == *node {
+        true => listed.name.to_string(),
+        false => format!("{}@{}", listed.name, listed.signer.short()),
+    };
+    let runs = match runs {
+        Runs::Native => "natively".to_owned(),
+        Runs::Runtime | Runs::Emulator => format!("by {}", by.join(" and ")),
+    };
+    let cell = |text: &Option<String>| shorten(text.as_deref().unwrap_or_default(), CELL);
+    let version = shorten(&listed.version.to_string(), CELL);
+    let (category, license) = (cell(&listed.category), cell(&listed.license));
+    vec![name, version, category, license, shorten(&runs, CELL), shorten(&listed.summary, CELL)]
+}
+
+/// Why a program is shown or not, for people.
+pub(super) fn explanation(one: &Explanation<'_>) -> String {
+    let Explained { listed, unmet } = one.explained;
+    let head = format!("{} {} of {}", listed.name, escape_line(&listed.version.to_string()), one.called);
+    if unmet.is_empty() {
+        return format!("{head} fits\n");
+    }
+    let rows: Vec<_> = unmet
+        .iter()
+        .map(|one| [&one.rule, &one.expected, &one.actual].map(|text| shorten(text, REASON)).to_vec())
+        .collect();
+    let rules: String =
+        table(&["RULE", "EXPECTED", "ACTUAL"], &rows).lines().map(|line| format!("  {line}\n")).collect();
+    format!("{head} is left out:\n{rules}")
+}
+
+/// A change, for people.
+pub(super) fn line(event: &str, node: &Shown) -> String {
+    let contact = node.contact.as_ref().map(|contact| format!(" (your contact {contact})")).unwrap_or_default();
+    let programs: Vec<_> = node.programs.iter().map(|program| program.listed.name.to_string()).collect();
+    let offers = if programs.is_empty() { String::new() } else { format!(": {}", programs.join(", ")) };
+    format!("{event} {}{contact} {}{offers}", node.called(), node.address)
+}

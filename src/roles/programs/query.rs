@@ -1,0 +1,72 @@
+//! Asking for what there is (row B4): programs of a node that run on a device and are wanted, told to those who may have
+//! them; and on the side that asks, what its own owner wants of that.
+
+use super::offer::Offered;
+use super::policy::Judged;
+use crate::model::{Address, Key, Result};
+use crate::roles::node::Node;
+use crate::service::query::{Answer, Candidate, Listed, MAX_PROGRAMS, Query};
+
+impl Node {
+    /// Answers a query of another node.
+    ///
+    /// # Errors
+    /// `not-permitted`, `too-large`, `io`, `damaged`.
+    pub(in crate::roles) fn query_of(&self, key: Key, query: Query) -> Result<Answer> {
+        self.may_have_programs(key)?;
+        self.answer_query(&query.check()?)
+    }
+
+    /// Which of the programs offered fit.
+    ///
+    /// # Errors
+    /// `io`, `damaged`.
+    pub(in crate::roles) fn answer_query(&self, query: &Query) -> Result<Answer> {
+        Ok(query.answer(self.programs_offered()?.into_iter().map(candidate)))
+    }
+
+    /// Asks another node which of its programs fit. What it says is not checked but for its length: programs are, when
+    /// they are taken.
+    ///
+    /// # Errors
+    /// What it refused with; `unreachable`, `timed-out`, `wrong-key`, `too-large`, `bad-message`.
+    pub async fn ask_which_programs(&self, source: &Address, query: &Query) -> Result<Answer> {
+        let mut answer = self.client.query(&self.reach(source), query).await?;
+        answer.programs.truncate(MAX_PROGRAMS);
+        answer.explained.truncate(MAX_PROGRAMS);
+        Ok(answer)
+    }
+
+    /// Leaves out what this node's owner wants to have nothing to do with, and explains that, too.
+    pub fn wanted_of(&self, mut answer: Answer) -> Answer {
+        answer.programs.retain(|found| self.against_policy(judged(&found.listed)).is_empty());
+        for explained in &mut answer.explained {
+            let unmet = self.against_policy(judged(&explained.listed));
+            explained.unmet.extend(unmet);
+        }
+        answer
+    }
+}
+
+fn judged(listed: &Listed) -> Judged<'_> {
+    Judged { signer: listed.signer, category: listed.category.as_deref(), license: listed.license.as_deref() }
+}
+
+fn candidate(offered: Offered) -> Candidate {
+    let package = offered.release.as_ref().map(|release| release.package);
+    Candidate {
+        listed: Listed {
+            name: offered.id.name,
+            version: offered.version,
+            summary: offered.about.summary,
+            category: offered.about.category,
+            license: offered.license,
+            signer: offered.id.signer,
+            size: package.map(|package| package.size),
+            digest: package.map(|package| package.digest),
+            enables: offered.about.enables,
+        },
+        platforms: offered.terms.platforms,
+        requires: offered.terms.requires,
+    }
+}

@@ -1,0 +1,140 @@
+//! Asking which programs there are for a device: real processes over real sockets, on the loopback.
+
+#![expect(clippy::disallowed_methods, reason = "writes services, and talks to the node from outside")]
+
+#[path = "support/link.rs"]
+mod link;
+#[path = "support/sandbox.rs"]
+mod sandbox;
+
+use std::fs;
+use std::path::PathBuf;
+
+use link::call;
+use sandbox::{Sandbox, Serving, until};
+use serde_json::{Value, json};
+
+const PROGRAMS: &str = "urn:deployctl-org:service:ProgramDirectory:1";
+
+/// A program of a category, with the rest of its role.
+fn put(sandbox: &Sandbox, name: &str, category: &str, role: &str) {
+    let folder = sandbox.path().join("shelf").join(name);
+    fs::create_dir_all(folder.join("app")).expect("a folder");
+    fs::write(folder.join("app/text"), name).expect("a file");
+    let text = format!(
+        "name = \"{name}\"\nversion = \"1.0.0\"\nsummary = \"The {name} of kings\"\ncategory = \"{category}\"\n\
+         license = \"MIT\"\n[roles.app]\nfor = \"initiator\"\nbuild = {{ copy = \"app/\" }}\n{role}\n"
+    );
+    fs::write(folder.join("service.toml"), text).expect("a definition");
+}
+
+/// A shop with a program for everybody, one for another platform, one for machines with a display, and one of a category
+/// that anna wants nothing of. She may ask; cleo is a stranger.
+fn scene() -> (Sandbox, PathBuf) {
+    let sandbox = Sandbox::new();
+    let (shop, anna) = (sandbox.init("shop"), sandbox.init("anna"));
+    sandbox.init("cleo");
+    sandbox.trust("shop", "anna", &anna, "request");
+    sandbox.trust("anna", "shop", &shop, "");
+    sandbox.configure("anna", "[content]\nblock-categories = [\"gambling\"]\n");
+    put(&sandbox, "chess", "games/board", "platforms = [\"any\"]");
+    put(&sandbox, "orchard", "games", "platforms = [\"macos-aarch64\"]");
+    put(&sandbox, "window", "tools", "requires = [\"display\"]");
+    put(&sandbox, "dice", "gambling/dice", "platforms = [\"any\"]");
+    let shelf = sandbox.path().join("shelf");
+    (sandbox, shelf)
+}
+
+fn serve(sandbox: &Sandbox, shelf: &std::path::Path, extra: &[&str]) -> Serving {
+    let services = shelf.to_str().expect("a path");
+    sandbox.serve("shop", &[&["--services", services], extra].concat())
+}
+
+fn names(node: &Value) -> Vec<&str> {
+    let programs = node["programs"].as_array().expect("programs");
+    programs.iter().map(|program| program["name"].as_str().expect("a name")).collect()
+}
+
+/// The rules that are not kept, with what was expected.
+fn rules(explained: &Value) -> Vec<(&str, &str)> {
+    let unmet = explained[0]["unmet"].as_array().expect("rules");
+    let word = |rule: &'_ Value| rule.as_str().map(str::to_owned).expect("a text");
+    assert!(unmet.iter().all(|rule| !word(&rule["actual"]).is_empty()), "{unmet:?}");
+    unmet.iter().map(|one| (one["rule"].as_str().expect("one"), one["expected"].as_str().expect("one"))).collect()
+}
+
+#[test]
+fn b4_b5_a_contact_says_what_fits_this_machine_and_this_node_says_what_it_wants_of_that() {
+    let (sandbox, shelf) = scene();
+    let shop = serve(&sandbox, &shelf, &[]);
+    let ask = |flags: &[&str]| sandbox.run("anna", &[&["discover", "--from", "shop"], flags].concat());
+    let found = ask(&[]).ok();
+    assert_eq!((names(&found[0]), &found[0]["asked"]), (vec!["chess"], &json!(true)), "{found:#}");
+    assert_eq!((&found[0]["contact"], &found[0]["address"]), (&json!("shop"), &json!(shop.address())));
+    let chess = &found[0]["programs"][0];
+    let here = format!("linux-{}", std::env::consts::ARCH);
+    assert_eq!((&chess["runs"], &chess["by"], &chess["platform"]), (&json!("native"), &json!([]), &json!(here)));
+    assert_eq!(chess["signer"], found[0]["key"]);
+
+    let elsewhere = ask(&["--platform", "macos-aarch64"]).ok();
+    assert_eq!(names(&elsewhere[0]), ["chess", "orchard", "window"]);
+    assert_eq!(
+        names(&ask(&["--platform", "macos-aarch64", "--category", "games", "KINGS", "--license", "MIT"]).ok()[0]),
+        ["chess", "orchard"]
+    );
+    for none in [&["--license", "0BSD"][..], &["queens"], &["--enables", "_ipp._tcp"], &["--category", "game"]] {
+        assert!(names(&ask(none).ok()[0]).is_empty(), "{none:?}");
+    }
+
+    assert_eq!(rules(&ask(&["--explain", "orchard"]).ok()), [("platforms", "macos-aarch64")]);
+    assert_eq!(rules(&ask(&["--explain", "window"]).ok()), [("requires", "display")]);
+    assert_eq!(rules(&ask(&["--explain", "dice"]).ok()), [("content.block-categories", "not gambling")]);
+    assert_eq!(rules(&ask(&["--explain", "chess"]).ok()), []);
+    ask(&["--explain", "checkers"]).fails(6, "not-found").says(&["checkers"]);
+    let told = sandbox.human("anna", &["discover", "--from", "shop", "--explain", "dice"]);
+    for words in ["dice 1.0.0 of shop is left out", "content.block-categories", "not gambling", "gambling/dice"] {
+        assert!(told.stdout.contains(words), "{words}: {told:?}");
+    }
+
+    sandbox.run("cleo", &["discover", "--from", shop.address()]).fails(3, "not-permitted").hints(&["trust add"]);
+    let long = "x".repeat(300);
+    ask(&[&long]).fails(2, "usage");
+}
+
+#[test]
+fn b3_b4_those_seen_are_filtered_by_their_listings_and_contacts_are_asked() {
+    let (sandbox, shelf) = scene();
+    let shop = serve(&sandbox, &shelf, &["--advertise", "upnp", "--interface", "lo"]);
+    let see = |node: &str, flags: &[&str]| {
+        let mut found = Value::Null;
+        until(&format!("{node} sees the shop"), || {
+            let all = sandbox.run(node, &[&["discover", "--interface", "lo"], flags].concat()).ok();
+            let ours = all.as_array().expect("nodes").iter().find(|one| one["address"] == shop.address());
+            found = ours.cloned().unwrap_or_default();
+            found.is_object()
+        });
+        found
+    };
+    let anna = see("anna", &[]);
+    assert_eq!((names(&anna), &anna["asked"], &anna["via"]), (vec!["chess"], &json!(true), &json!(["upnp"])));
+    // A listing tells no requirements, and cleo has no policy.
+    let cleo = see("cleo", &[]);
+    assert_eq!((names(&cleo), &cleo["asked"]), (vec!["chess", "dice", "window"], &json!(false)));
+    assert_eq!(names(&see("cleo", &["--category", "games"])), ["chess"]);
+    let explained = sandbox.run("cleo", &["discover", "--interface", "lo", "--explain", "orchard"]).ok();
+    assert_eq!(rules(&explained), [("platforms", "macos-aarch64")]);
+
+    // The same by UPnP, for whoever speaks that.
+    let url = shop.ready["upnp"].as_str().expect("a URL");
+    let host = url.strip_prefix("http://").and_then(|rest| rest.strip_suffix("/device.xml")).expect("a host");
+    let query = |text: &str| call(host, "/ProgramDirectory/control", PROGRAMS, "Query", &[("Query", text)]);
+    let answer = query(r#"{"device":{"platform":"macos-aarch64"},"category":"games","explain":"dice"}"#);
+    let said = answer.body.replace("&quot;", "\"");
+    assert!(
+        answer.status == 200 && said.contains(r#""name":"orchard""#) && said.contains(r#""rule":"category""#),
+        "{said}"
+    );
+    assert!(!said.contains(r#""name":"window""#), "{said}");
+    let refused = query(r#"{"device":{}}"#);
+    assert!(refused.status == 500 && refused.body.contains("<errorCode>800</errorCode>"), "{refused:?}");
+}
