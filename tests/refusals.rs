@@ -141,7 +141,7 @@ fn wrong_usage_is_told_before_anything_is_done() {
 
     let human = sandbox.human("i", &["stop"]);
     assert_eq!((human.code, human.stdout.as_str()), (2, ""));
-    assert!(human.stderr.contains("<SESSION>") && human.stderr.contains("--help"), "{}", human.stderr);
+    assert!(human.stderr.contains("<SESSION|PROGRAM>") && human.stderr.contains("--help"), "{}", human.stderr);
 }
 
 #[test]

@@ -183,7 +183,8 @@ async fn a_web_server_without_ranges_is_a_source_and_its_stream_is_verified_on_t
     let fetched = download(&client(), wanted(), &file, manners(), &|_| {}).await.expect("it is fetched");
     assert!(content(&file) == bytes);
     assert_eq!(fetched.fetched, pieces.size);
-    assert!(counted.came() < pieces.size + (4 << 20), "one cut, one stream from the beginning: {}", counted.came());
+    // Another request may be on its way when the first answer shows that ranges are not known there: it is broken off.
+    assert!(counted.came() < 2 * pieces.size, "one cut, one stream from the beginning: {}", counted.came());
 
     // Of another file of that name nothing is kept.
     fs::write(folder.path().join(format!("{}.tar.gz", pieces.digest)), noise(9 << 20, 5)).expect("a package");

@@ -26,7 +26,7 @@ fn tree(root: &Path) -> BTreeMap<String, (u32, Vec<u8>)> {
         for entry in fs::read_dir(&folder).expect("a folder").flatten() {
             let path = entry.path();
             let name = path.strip_prefix(root).expect("below the root").to_string_lossy().into_owned();
-            if ["sessions", "ledger", "audit.jsonl", "run/locks"].contains(&name.as_str()) {
+            if ["sessions", "ledger", "audit.jsonl", "run/locks", "shown"].contains(&name.as_str()) {
                 continue;
             }
             let kind = entry.file_type().expect("a kind");
