@@ -11,7 +11,7 @@ use super::node::{Node, blocking};
 use crate::discover::{Advertising, Directory, Program, Query};
 use crate::model::{Code, Error, Result, ServiceName, Time, Way};
 use crate::service::query;
-use crate::store::config::Serve;
+use crate::store::config::{Audience, Serve};
 use crate::store::file::{self, Stamp};
 
 /// How often the services folder is looked at. A look is a listing and a stamp for each service.
@@ -127,10 +127,15 @@ impl Node {
             changed,
         }))
     }
-    /// Answers queries for programs: with what everybody may browse, and so to everybody.
+    /// Answers the local network's queries for programs: everybody's, where everybody may have them. Contacts ask over
+    /// TLS.
     fn query(self: &Arc<Self>) -> Query {
         let node = Arc::clone(self);
         Arc::new(move |text| {
+            if node.audience() == Audience::Contacts {
+                return Err(Error::new(Code::NotPermitted, "this node's programs are for its contacts")
+                    .hint("they ask it by name: deployctl discover --from NODE"));
+            }
             let answer = node.answer_query(&query::Query::from_json(text)?)?;
             serde_json::to_string(&answer)
                 .map_err(|why| Error::new(Code::Internal, format!("writing the answer to a query: {why}")))

@@ -143,14 +143,20 @@ impl Node {
         Ok(shared)
     }
 
+    /// Who may have programs of this node: whoever sees them, unless its owner says otherwise.
+    pub(in crate::roles) fn audience(&self) -> Audience {
+        self.config.offer.to.unwrap_or(if self.advertises { Audience::Anyone } else { Audience::Contacts })
+    }
+
     /// Whether a node may have programs of this one.
     ///
     /// # Errors
     /// `not-permitted`, with what to do about it.
     pub(in crate::roles) fn may_have_programs(&self, key: Key) -> Result<()> {
-        let to = self.config.offer.to.unwrap_or(if self.advertises { Audience::Anyone } else { Audience::Contacts });
         let contact = self.contacts.by_key(&key, self.system.now())?;
-        if to == Audience::Anyone || contact.as_ref().is_some_and(|contact| contact.may.may(Right::Request)) {
+        if self.audience() == Audience::Anyone
+            || contact.as_ref().is_some_and(|contact| contact.may.may(Right::Request))
+        {
             return Ok(());
         }
         let name = contact.map_or_else(|| key.short(), |contact| contact.name.to_string());
