@@ -211,6 +211,23 @@ fn a_program_runs_in_the_foreground_for_who_wants_it_so() {
 }
 
 #[test]
+fn a_node_comes_back_while_a_supervisor_is_installing() {
+    let parties = Parties::new();
+    let sandbox = &parties.sandbox;
+    parties.offer("stays", &stays(), &stays());
+    let mut serving = parties.serve_all();
+    let session = parties.running("stays");
+    drop(serving.remove(1));
+    let installing = sandbox.installed("i", &session, "host").join(".deployctl.lock");
+    let lock = fs::OpenOptions::new().create(true).truncate(false).write(true).open(&installing).expect("its lock");
+    rustix::fs::flock(&lock, rustix::fs::FlockOperation::LockExclusive).expect("to hold it");
+    let _again = parties.serve("i");
+    drop(lock);
+    sandbox.run("i", &["stop", &session]).ok();
+    parties.all_is_well(&session, &["p", "i", "a", "b"]);
+}
+
+#[test]
 fn ctrl_c_in_the_foreground_stops_the_program() {
     let parties = Parties::asking();
     let sandbox = &parties.sandbox;

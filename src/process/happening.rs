@@ -12,7 +12,7 @@ use crate::service::counted::Counted;
 pub enum Happening {
     /// `level` is how far it is held.
     Started { pid: u32, level: Level },
-    /// So long after its start. Comes again after each restart.
+    /// So long after its start at the latest. Comes again after each restart, and when another supervisor adopts it.
     Ready { after: Span },
     /// It did not become ready within `ready.within`, or cannot any more. What runs of it is stopped; it is not started
     /// again.

@@ -84,7 +84,8 @@ impl Supervisor {
     }
 
     /// Takes charge of a program that a supervisor which is gone had started. Nothing where the program ended
-    /// meanwhile (then [`clear`](super::clear) away what it left), or where its supervisor lives.
+    /// meanwhile (then [`clear`](super::clear) away what it left), or where its supervisor lives. That it is ready is said
+    /// again.
     pub fn adopt(plan: Plan, mut record: Record, system: &System) -> Option<Self> {
         let child = record.child.filter(Identity::is_alive)?;
         if record.is_taken() || record.boot != pid::boot() {
@@ -101,6 +102,10 @@ impl Supervisor {
         supervisor.meter.starts += 1;
         supervisor.phase = Phase::Running(Leader::adopted(child, &supervisor.plan, &supervisor.record));
         supervisor.record.write(&supervisor.plan.record).ok()?;
+        if supervisor.record.ready {
+            // Whoever had charge of it may have died before anybody heard.
+            supervisor.news.push(Happening::Ready { after: Span::from_ms(ran_ms) });
+        }
         Some(supervisor)
     }
 

@@ -2,7 +2,7 @@
 //! alone, so it does not matter which process does it, or that the one before it died.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::node::{Node, blocking};
@@ -14,8 +14,8 @@ use crate::process::record::Record;
 use crate::session::metering::Meter;
 use crate::session::{Machine, Outcome, What, Work};
 use crate::store::config::Consent;
-use crate::store::file;
 use crate::store::lock::Lock;
+use crate::store::{file, installs};
 
 /// When to look again at work that another process is doing, or that could not be done.
 const LOOK_AGAIN: Span = Span::from_secs(1);
@@ -263,10 +263,17 @@ impl Node {
             for party in parties {
                 let Ok(projection) = self.projection(session, party) else { continue };
                 let Some(role) = projection.summary.role.filter(|_| projection.live) else { continue };
-                for what in crate::store::installs::recover(&self.install_root(session, party, &role)?)?.did {
-                    self.notice(what);
-                }
+                self.recover_install(&self.install_root(session, party, &role)?)?;
             }
+        }
+        Ok(())
+    }
+    /// One installation; what another process is changing this very moment was not interrupted.
+    pub(super) fn recover_install(&self, root: &Path) -> Result<()> {
+        match installs::recover(root) {
+            Ok(recovered) => recovered.did.into_iter().for_each(|what| self.notice(what)),
+            Err(error) if error.code == Code::Locked => {}
+            Err(error) => return Err(error),
         }
         Ok(())
     }

@@ -287,9 +287,7 @@ impl Node {
     /// Brings every installed program to before or after what was interrupted.
     pub(in crate::roles) fn recover_programs(&self) -> Result<()> {
         for program in Programs::of(&self.state).list()? {
-            for what in installs::recover(&self.program_root(&program))?.did {
-                self.notice(what);
-            }
+            self.recover_install(&self.program_root(&program))?;
         }
         Ok(())
     }

@@ -333,9 +333,16 @@ impl Watch<'_> {
         }
         Ok(())
     }
-    /// It says that it runs well: its installation was a success.
+    /// It says that it runs well: its installation was a success. A supervisor that adopts it hears that again.
     fn confirm(&self) -> Result<()> {
         let generation = self.generation;
+        let known = Programs::of(&self.node.state).read(self.id)?;
+        if known.is_some_and(|program| {
+            program.state == ReportState::Confirmed
+                && program.releases.get(&generation).is_some_and(|release| release.confirmed)
+        }) {
+            return Ok(());
+        }
         self.node.report_of(self.id, generation, ReportState::Confirmed, None)?;
         Programs::of(&self.node.state).change(self.id, |program| {
             if let Some(release) = program.releases.get_mut(&generation) {
