@@ -97,8 +97,10 @@ async fn go_on(installed: Outcome, args: &Args, node: &Arc<Node>, shell: &Shell)
     if already {
         shell.ui.note("it is installed already");
     }
+    // What ran before is running the new generation already, or has given it up: to want it once more would hide why.
+    let takes_over = installed.program.wanted && !already;
     let program = match args.start || installed.program.wanted {
-        true => run(node, &id, args.start, shell).await?,
+        true => run(node, &id, args.start && !takes_over, shell).await?,
         false => installed.program,
     };
     let installed = Installed { program: node.summarize(&program)?, already };
@@ -107,8 +109,9 @@ async fn go_on(installed: Outcome, args: &Args, node: &Arc<Node>, shell: &Shell)
 
 /// Starts it, or waits until what was running before runs again with what is new.
 async fn run(node: &Arc<Node>, id: &ProgramId, start: bool, shell: &Shell) -> Result<crate::store::programs::Program> {
-    if start {
-        node.start_program(id)?;
+    match start {
+        true => node.start_program(id)?,
+        false => node.see_that_program_runs(id)?,
     }
     let ready = node.wait_for_program(id, shell.timeout).await;
     node.send_mail().await?;

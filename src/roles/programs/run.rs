@@ -45,8 +45,8 @@ impl Node {
     /// # Errors
     /// `not-found`, `wrong-state` where nothing is installed or it has nothing to run.
     pub fn start_program(&self, id: &ProgramId) -> Result<()> {
-        let program = self.want_program(id)?;
-        self.see_that_program_runs(&program)
+        self.want_program(id)?;
+        self.see_that_program_runs(id)
     }
 
     /// Wants it to run, without starting anything.
@@ -135,18 +135,22 @@ impl Node {
         Lock::try_acquire(&self.state.lock(&format!("run-{}", id.file_name())), "a running program")
     }
 
-    fn see_that_program_runs(&self, program: &Program) -> Result<()> {
-        let Some(lock) = self.supervises(&program.id)? else { return Ok(()) };
+    /// Starts a supervisor for a program that is wanted, where none has charge of it.
+    ///
+    /// # Errors
+    /// `io` where no process can be started.
+    pub fn see_that_program_runs(&self, id: &ProgramId) -> Result<()> {
+        let Some(lock) = self.supervises(id)? else { return Ok(()) };
         drop(lock);
-        file::create_dir_private(&self.program_places(&program.id).folder)?;
+        file::create_dir_private(&self.program_places(id).folder)?;
         let arguments = [
             "--state".into(),
             self.state.root().as_os_str().to_owned(),
             "supervise".into(),
             "--program".into(),
-            program.id.to_string().into(),
+            id.to_string().into(),
         ];
-        let log = supervisor_log(self, &program.id);
+        let log = supervisor_log(self, id);
         blocking(|| detach::spawn_detached(&self.program, &arguments, &self.inherited, &log)).map(drop)
     }
 
@@ -154,7 +158,7 @@ impl Node {
     pub(in crate::roles) async fn look_after_programs(&self) {
         let programs = Programs::of(&self.state).list();
         let looked = programs.and_then(|all| {
-            all.iter().filter(|program| program.wanted).try_for_each(|program| self.see_that_program_runs(program))
+            all.iter().filter(|program| program.wanted).try_for_each(|program| self.see_that_program_runs(&program.id))
         });
         for trouble in [looked, self.send_mail().await].into_iter().filter_map(Result::err) {
             self.notice(format!("looking after the programs: {trouble}"));
@@ -335,16 +339,15 @@ impl Watch<'_> {
     }
     /// It says that it runs well: its installation was a success. A supervisor that adopts it hears that again.
     fn confirm(&self) -> Result<()> {
-        let generation = self.generation;
-        let known = Programs::of(&self.node.state).read(self.id)?;
-        if known.is_some_and(|program| {
-            program.state == ReportState::Confirmed
-                && program.releases.get(&generation).is_some_and(|release| release.confirmed)
-        }) {
+        let (node, id, generation) = (self.node, self.id, self.generation);
+        let Some(program) = Programs::of(&node.state).read(id)? else { return Ok(()) };
+        let is_current = node.current(&program)?.is_some_and(|(current, _)| current == generation);
+        let is_known = program.releases.get(&generation).is_some_and(|release| release.confirmed);
+        if !is_current || (is_known && program.state == ReportState::Confirmed) {
             return Ok(());
         }
-        self.node.report_of(self.id, generation, ReportState::Confirmed, None)?;
-        Programs::of(&self.node.state).change(self.id, |program| {
+        node.report_of(id, generation, ReportState::Confirmed, None)?;
+        Programs::of(&node.state).change(id, |program| {
             if let Some(release) = program.releases.get_mut(&generation) {
                 release.confirmed = true;
             }
