@@ -72,6 +72,13 @@ struct Exported {
     accountings: Vec<Row>,
 }
 
+/// What was put in a file instead of being shown.
+#[derive(Serialize)]
+struct Written {
+    rows: usize,
+    file: PathBuf,
+}
+
 #[derive(Serialize)]
 struct Statements {
     since: Option<Time>,
@@ -152,8 +159,8 @@ fn write<T: Serialize, const N: usize>(
         false => serde_json::to_string(all).map_err(|why| Error::new(Code::Internal, why.to_string()))? + "\n",
     };
     file::write_atomic(path, text.as_bytes(), file::PRIVATE)?;
-    shell.ui.note(&format!("{count} rows in {}", path.display()));
-    Ok(())
+    let written = Written { rows: count, file: path.clone() };
+    shell.ui.data(&written, || format!("{count} rows in {}", path.display()))
 }
 
 /// A line for each meter, and one for the total, whose meter is empty.

@@ -65,7 +65,8 @@ pub(super) fn run(args: &Args, shell: &Shell) -> Result<()> {
     };
     let page = all.iter().find(|(name, _)| name == wanted);
     let (_, command) = page.ok_or_else(|| Error::new(Code::Usage, format!("there is no page {wanted}")))?;
-    shell.ui.verbatim(&page_of(command)?)
+    let page = page_of(command)?;
+    if shell.ui.is_json() { shell.ui.json(&page) } else { shell.ui.verbatim(&page) }
 }
 
 /// The program's commands as pages, by name.

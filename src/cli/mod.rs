@@ -18,6 +18,7 @@ mod install;
 mod invite;
 mod ledgers;
 mod man;
+mod mishap;
 mod remove;
 mod request;
 mod serve;
@@ -27,15 +28,15 @@ mod status;
 mod stop;
 mod supervise;
 mod trust;
+mod usage;
 mod verify;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
 
-use clap::error::ErrorKind;
 use clap::{Parser, Subcommand};
 
-use crate::model::{Code, Error, Result};
+use crate::model::Result;
 use crate::ui::Ui;
 use shell::{Global, Shell};
 
@@ -99,17 +100,14 @@ pub fn main() -> ExitCode {
         return answered;
     }
     let arguments: Vec<OsString> = std::env::args_os().collect();
-    let json = wants_json(&arguments);
-    let cli = match Cli::try_parse_from(&arguments) {
-        Ok(cli) => cli,
-        Err(error) => return usage(&error, json),
-    };
-    let shell = match Shell::new(cli.global) {
-        Ok(shell) => shell,
-        Err((ui, error)) => return exit(&ui, Err(error)),
-    };
-    let result = cli.command.run(&shell);
-    exit(&shell.ui, result)
+    let json = usage::wants_json(&arguments);
+    mishap::guarded(usage::screen(json), || match Cli::try_parse_from(&arguments) {
+        Ok(cli) => match Shell::new(cli.global) {
+            Ok(shell) => exit(&shell.ui, cli.command.run(&shell)),
+            Err((ui, error)) => exit(&ui, Err(error)),
+        },
+        Err(said) => usage::answer(&said, json),
+    })
 }
 
 impl Command {
@@ -151,26 +149,4 @@ fn exit(ui: &Ui, result: Result<()>) -> ExitCode {
             ExitCode::from(error.code.exit())
         }
     }
-}
-
-/// Help and version are data; all else that clap says is wrong usage.
-fn usage(error: &clap::Error, json: bool) -> ExitCode {
-    let help = matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion);
-    if help || !json {
-        // Where even this cannot be printed, the exit code still says it.
-        let _ = error.print();
-        return if help { ExitCode::SUCCESS } else { ExitCode::from(Code::Usage.exit()) };
-    }
-    let text = error.to_string();
-    let message = text.lines().next().unwrap_or_default().trim_start_matches("error: ").to_owned();
-    let wrong = Error::new(Code::Usage, message).hint("see `deployctl --help`");
-    let ui = Ui::new(crate::ui::Settings { format: crate::ui::Format::Json, ..crate::ui::Settings::default() });
-    exit(&ui, Err(wrong))
-}
-
-/// Whether JSON is wanted, before the arguments are known to be right.
-fn wants_json(arguments: &[OsString]) -> bool {
-    let flag = arguments.windows(2).any(|pair| pair[0] == "--format" && pair[1] == "json");
-    let joined = arguments.iter().any(|one| one == "--format=json");
-    flag || joined || std::env::var_os("DEPLOYCTL_FORMAT").is_some_and(|format| format == "json")
 }

@@ -58,6 +58,12 @@ enum ColorArg {
     Never,
 }
 
+/// Whether the environment wants no colours, or the terminal knows none.
+pub(super) fn no_color() -> bool {
+    std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty())
+        || std::env::var_os("TERM").is_some_and(|term| term == "dumb")
+}
+
 /// A text for others to read, as a flag takes it.
 pub(super) fn text(text: &str) -> Result<String> {
     if text.chars().count() > TEXT_CHARS {
@@ -86,8 +92,7 @@ impl Shell {
                 ColorArg::Always => ColorChoice::Always,
                 ColorArg::Never => ColorChoice::Never,
             },
-            no_color: std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty())
-                || std::env::var_os("TERM").is_some_and(|term| term == "dumb"),
+            no_color: no_color(),
             quiet: global.quiet,
             verbose: global.verbose,
             no_input: global.no_input,

@@ -1,0 +1,96 @@
+//! What clap says, in the shape of everything else: help and version as data, wrong usage as an error with what to do.
+
+use std::error::Error as _;
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use clap::error::ErrorKind;
+use serde::Serialize;
+
+use super::{exit, shell};
+use crate::model::{Code, Error};
+use crate::ui::{Format, Settings, Ui};
+
+/// How lines begin in which clap says what a command takes, and what was meant perhaps.
+const USAGE: &str = "Usage: ";
+const TIP: &str = "tip: ";
+
+/// A screen before there is a command that says how it is to look.
+pub(super) fn screen(json: bool) -> Ui {
+    let format = if json { Format::Json } else { Format::Human };
+    Ui::new(Settings { format, no_color: shell::no_color(), ..Settings::default() })
+}
+
+/// Whether JSON is wanted, before the arguments are known to be right; the last flag counts, then the environment.
+pub(super) fn wants_json(arguments: &[OsString]) -> bool {
+    let ours = arguments.split(|one| one == "--").next().unwrap_or_default();
+    let joined = |one: &OsString| Some(one.to_str()?.strip_prefix("--format=")?.to_owned());
+    let apart = |pair: &[OsString]| (pair[0] == "--format").then(|| pair[1].to_string_lossy().into_owned());
+    let mut backwards = ours.iter().enumerate().rev();
+    match backwards.find_map(|(at, one)| joined(one).or_else(|| apart(ours.get(at..at + 2)?))) {
+        Some(format) => format == "json",
+        None => std::env::var_os("DEPLOYCTL_FORMAT").is_some_and(|format| format == "json"),
+    }
+}
+
+/// Help and version are data; all else that clap says is wrong usage.
+pub(super) fn answer(said: &clap::Error, json: bool) -> ExitCode {
+    let ui = screen(json);
+    let result = match said.kind() {
+        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion if !json => {
+            // A reader who has gone is no failure.
+            let _ = said.print();
+            return ExitCode::SUCCESS;
+        }
+        ErrorKind::DisplayHelp => ui.json(&Help { help: said.to_string() }),
+        ErrorKind::DisplayVersion => {
+            ui.json(&Version { name: env!("CARGO_PKG_NAME"), version: env!("CARGO_PKG_VERSION") })
+        }
+        ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand if !json => {
+            let _ = said.print();
+            return ExitCode::from(Code::Usage.exit());
+        }
+        _ => Err(wrong(said)),
+    };
+    exit(&ui, result)
+}
+
+#[derive(Serialize)]
+struct Help {
+    help: String,
+}
+
+#[derive(Serialize)]
+struct Version {
+    name: &'static str,
+    version: &'static str,
+}
+
+/// The first paragraph is what is wrong; tips and what a value's own parser advises are what to do.
+fn wrong(said: &clap::Error) -> Error {
+    let text = said.to_string();
+    let mut lines = text.lines();
+    let paragraph: Vec<_> = lines.by_ref().map(str::trim).take_while(|line| !line.is_empty()).collect();
+    let rest: Vec<_> = lines.map(str::trim).collect();
+    let usage = rest.iter().find_map(|line| line.strip_prefix(USAGE));
+    let command = usage.map(command_of).unwrap_or_else(|| env!("CARGO_PKG_NAME").to_owned());
+    let message = match (said.kind(), paragraph.split_first()) {
+        (ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand, _) => format!("a command belongs after `{command}`"),
+        (_, Some((first, []))) => (*first).to_owned(),
+        (_, Some((first, more))) => format!("{first} {}", more.join(", ")),
+        (_, None) => "these arguments do not fit".to_owned(),
+    };
+    // How a text that begins with a dash is passed on is seldom what was meant.
+    let tips = rest.iter().filter_map(|line| line.strip_prefix(TIP)).filter(|tip| !tip.starts_with("to pass "));
+    let tips = tips.map(str::to_owned);
+    let advice = said.source().and_then(|why| why.downcast_ref::<Error>()).and_then(|why| why.hint.clone());
+    let help = format!("`{command} --help` says what can be given");
+    let hints: Vec<_> = tips.chain(advice).chain([help]).collect();
+    Error::new(Code::Usage, message.trim_start_matches("error: ")).hint(hints.join("; "))
+}
+
+/// `deployctl trust add` of `deployctl trust add [OPTIONS] <NAME>`.
+fn command_of(usage: &str) -> String {
+    let words = usage.split_whitespace().take_while(|word| !word.starts_with(['[', '<', '-']));
+    words.collect::<Vec<_>>().join(" ")
+}
