@@ -2,6 +2,8 @@
 
 #![expect(clippy::disallowed_methods, reason = "writes services and looks at what was installed, as people do")]
 
+#[path = "support/built.rs"]
+mod built;
 #[path = "support/sandbox.rs"]
 mod sandbox;
 
@@ -9,46 +11,9 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use deployctl::message::SigningKey;
-use deployctl::package::VerifiedManifest;
+use built::{Built, built, install};
 use sandbox::Sandbox;
 use serde_json::Value;
-
-/// A package with its manifest, and the key that signed it.
-struct Built {
-    package: String,
-    manifest: String,
-    signer: String,
-}
-
-/// Builds a version of a service whose one file says `text`.
-fn built(sandbox: &Sandbox, version: &str, text: &str) -> Built {
-    let service = sandbox.path().join(format!("service-{version}-{text}"));
-    fs::create_dir_all(service.join("tree/bin")).expect("a folder");
-    fs::write(service.join("tree/bin/run"), text).expect("a file");
-    let role = |name: &str, side: &str| {
-        format!(
-            "[roles.{name}]\nfor = \"{side}\"\nmin = 1\nmax = 1\nplatforms = [\"any\"]\n[roles.{name}.build]\ncopy = \"tree/\"\n"
-        )
-    };
-    let head = format!(
-        "name = \"tool\"\nversion = \"{version}\"\nsummary = \"A tool\"\ncategory = \"tools\"\nlicense = \"MIT\"\n"
-    );
-    fs::write(service.join("service.toml"), head + &role("b", "initiator")).expect("a service");
-    let output = sandbox.path().join(format!("built-{version}-{text}"));
-    let [service, output] = [&service, &output].map(|path| path.to_str().expect("a plain path"));
-    let told = sandbox.run("n", &["build", "--service", service, "--role", "b", "--output", output]).ok();
-    let text = |value: &Value| value.as_str().expect("a text").to_owned();
-    Built {
-        package: text(&told["package"]["file"]),
-        manifest: text(&told["manifest"]["file"]),
-        signer: text(&told["signer"]),
-    }
-}
-
-fn install(sandbox: &Sandbox, built: &Built, more: &[&str]) -> sandbox::Output {
-    sandbox.run("n", &[&["install", &built.package, "--manifest", &built.manifest], more].concat())
-}
 
 #[test]
 fn a_package_is_installed_from_its_file_if_a_trusted_key_signed_it() {
@@ -123,21 +88,12 @@ fn what_was_changed_or_is_another_machines_or_not_there_leaves_nothing() {
     assert!(Path::new(&good.package).exists());
 }
 
-/// The same, signed by one key instead of a throw-away one.
-fn resigned(built: &Built) -> Built {
-    let key = SigningKey::from_seed(&[3; 32]).expect("a key");
-    let bytes = fs::read(&built.manifest).expect("a manifest");
-    let manifest = VerifiedManifest::open(&bytes, &built.signer.parse().expect("a key")).expect("a true manifest");
-    fs::write(&built.manifest, manifest.seal(&key).to_json()).expect("a file");
-    Built { package: built.package.clone(), manifest: built.manifest.clone(), signer: key.key().to_string() }
-}
-
 #[test]
 fn a_later_version_becomes_the_next_generation_and_an_earlier_one_is_refused() {
     let sandbox = Sandbox::new();
     sandbox.init_nowhere("n");
     let [first, second, third] = [("1.0.0", "one"), ("2.0.0", "two"), ("1.5.0", "between")]
-        .map(|(version, text)| resigned(&built(&sandbox, version, text)));
+        .map(|(version, text)| built(&sandbox, version, text).resigned());
     sandbox.trust("n", "maker", &format!("deploy://{}", first.signer), "provide");
     assert_eq!(install(&sandbox, &first, &["--yes"]).ok()["generation"], 1);
     assert_eq!(install(&sandbox, &second, &["--yes"]).ok()["generation"], 2);

@@ -86,7 +86,8 @@ fn p2_b22_an_older_version_is_refused_on_every_path_and_also_after_removal() {
     // The kept generation is exempt: its own owner may go back to it.
     let back = sandbox.run("anna", &["install", "--rollback", "greeter"]).document();
     assert_eq!((back["version"].as_str(), back["generation"].as_u64()), (Some("1.0.0"), Some(1)));
-    sandbox.run("anna", &["install", "--rollback", "greeter"]).fails(6, "wrong-state");
+    let again = sandbox.run("anna", &["install", "--rollback", "greeter"]).document();
+    assert_eq!(again["version"], "1.0.0", "a repeat changes nothing");
     assert_eq!(sandbox.run("anna", &["verify", "greeter"]).ok()["version"], "1.0.0");
     assert_eq!(sandbox.run("anna", &["remove", "greeter"]).code, 0);
     assert_eq!(sandbox.run("anna", &install).code, 4);

@@ -291,6 +291,18 @@ pub fn abandoned(folder: &Path, now: Time) -> Result<Vec<PathBuf>> {
     Ok(found)
 }
 
+/// The same in a folder and all below it, but for the folders `except` in it. No link is followed.
+pub fn abandoned_below(folder: &Path, except: &[&str], now: Time) -> Result<Vec<PathBuf>> {
+    let mut found = abandoned(folder, now)?;
+    for name in list(folder)?.iter().filter(|name| !except.contains(&name.as_str())) {
+        let below = folder.join(name);
+        if std::fs::symlink_metadata(&below).is_ok_and(|meta| meta.is_dir()) {
+            found.extend(abandoned_below(&below, &[], now)?);
+        }
+    }
+    Ok(found)
+}
+
 /// When a file or folder was changed last; nothing where there is none.
 pub fn changed_at(path: &Path) -> Result<Option<Time>> {
     match std::fs::symlink_metadata(path) {

@@ -146,9 +146,12 @@ impl Programs {
         for name in file::list(&folder)?.iter().filter(|name| *name != RECORD) {
             super::tree::remove(&folder.join(name))?;
         }
-        file::remove_durable(&self.path(id))?;
+        // With its folder: what is left of that under the other name, housekeeping takes.
+        let gone = file::temporary_name(&folder);
+        file::rename(&folder, &gone)?;
+        super::tree::remove(&gone)?;
         let signer = folder.parent().unwrap_or(&folder);
-        [&*folder, signer, &self.state.programs()].into_iter().try_for_each(file::remove_if_empty)
+        [signer, &self.state.programs()].into_iter().try_for_each(file::remove_if_empty)
     }
     /// All of them, by name.
     pub fn list(&self) -> Result<Vec<Program>> {

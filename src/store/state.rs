@@ -99,17 +99,11 @@ impl StateDir {
         })
     }
 
-    /// What interrupted writes left in the folders that hold many files.
+    /// What interrupted writes left, wherever this program alone writes: not among what is installed or offered, which is
+    /// looked after by those who change it.
     pub fn abandoned(&self, now: Time) -> Result<Vec<PathBuf>> {
-        let mut folders = vec![self.root.clone(), self.identity(), self.contacts(), self.packages(), self.interfaces()];
-        folders.push(self.outbox());
-        folders.extend([self.seen().join("message"), self.seen().join("nonce"), self.ledgers()]);
-        for (session, parties) in self.find_sessions()? {
-            folders.push(self.secrets(session));
-            folders.extend(parties.into_iter().map(|party| self.party(session, party)));
-        }
-        let found: Result<Vec<_>> = folders.iter().map(|folder| file::abandoned(folder, now)).collect();
-        Ok(found?.concat())
+        const OF_OTHERS: [&str; 3] = ["installs", "services", "run"];
+        file::abandoned_below(&self.root, &OF_OTHERS, now)
     }
 
     /// Every session with a log here, and the parties that this node plays in it, sorted.

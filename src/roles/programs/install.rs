@@ -106,8 +106,51 @@ impl Node {
     ) -> Result<Installed> {
         let (programs, id) = (Programs::of(&self.state), &parcel.id);
         let _lock = programs.lock(id)?;
+        let mut program = self.record_of(&programs, id, wish)?;
+        self.settle_program(&program)?;
         // Again under the lock: another version may have come meanwhile.
         Floors::of(&self.state).check(id, release.version())?;
+        if let Some(generation) = self.same_release(&program, release, parcel)? {
+            // It was handed over once more: how it goes on is reported of this delivery.
+            if let Some(kept) = program.releases.get_mut(&generation) {
+                (kept.source, kept.delivery) = (release.source.clone(), release.delivery.clone());
+            }
+            programs.write(&program)?;
+            return Ok(Installed { program, already: true });
+        }
+        let package = package()?;
+        let before = program.clone();
+        let installed =
+            installs::look(&self.program_root(&program))?.map(|status| status.generations).unwrap_or_default();
+        let last = program.releases.keys().chain(installed.keys()).max();
+        let generation = last.map_or(1, |last| last + 1);
+        programs.statements(id).put_manifest(&release.manifest, parcel.manifest.bytes())?;
+        let secrets = SecretStore::of_release(&self.state, id, generation);
+        // Of an installation that was interrupted, or failed, before it had a record.
+        secrets.forget()?;
+        for (name, secret) in secrets_of(parcel) {
+            secrets.put_json(&format!("option.{name}"), secret)?;
+        }
+        program.releases.insert(generation, release.clone());
+        // Before it is installed: what is current must have its record.
+        programs.write(&program)?;
+        if let Err(error) = self.unpack_program(&program, generation, &package, parcel) {
+            let undone = if before.releases.is_empty() { programs.remove(id) } else { programs.write(&before) };
+            return undone.and(Err(error));
+        }
+        Floors::of(&self.state).raise(id, release.version())?;
+        program.state = ReportState::Installed;
+        program.failure = None;
+        self.forget_releases(&mut program)?;
+        programs.write(&program)?;
+        Ok(Installed { program, already: false })
+    }
+
+    /// What is recorded of a program, or is to be.
+    ///
+    /// # Errors
+    /// `wrong-state` where it is elsewhere than where it is wished now.
+    fn record_of(&self, programs: &Programs, id: &ProgramId, wish: &Wish) -> Result<Program> {
         let mut program = match programs.read(id)? {
             Some(program) => program,
             None => Program {
@@ -126,44 +169,10 @@ impl Node {
             return Err(Error::new(Code::WrongState, why)
                 .hint(format!("without --root it goes there, too; to move it: deployctl remove {}", id.name)));
         }
-        for did in installs::recover(&self.program_root(&program))?.did {
-            self.notice(did);
-        }
         if let Some(seen) = &wish.seen_service {
             program.seen_service = Some(seen.clone());
         }
-        if let Some(generation) = self.same_release(&program, release, parcel)? {
-            // It was handed over once more: how it goes on is reported of this delivery.
-            if let Some(kept) = program.releases.get_mut(&generation) {
-                (kept.source, kept.delivery) = (release.source.clone(), release.delivery.clone());
-            }
-            programs.write(&program)?;
-            return Ok(Installed { program, already: true });
-        }
-        let package = package()?;
-        let before = program.clone();
-        let installed =
-            installs::look(&self.program_root(&program))?.map(|status| status.generations).unwrap_or_default();
-        let last = program.releases.keys().chain(installed.keys()).max();
-        let generation = last.map_or(1, |last| last + 1);
-        programs.statements(id).put_manifest(&release.manifest, parcel.manifest.bytes())?;
-        let secrets = SecretStore::of_release(&self.state, id, generation);
-        for (name, secret) in secrets_of(parcel) {
-            secrets.put_json(&format!("option.{name}"), secret)?;
-        }
-        program.releases.insert(generation, release.clone());
-        // Before it is installed: what is current must have its record.
-        programs.write(&program)?;
-        if let Err(error) = self.unpack_program(&program, generation, &package, parcel) {
-            let undone = if before.releases.is_empty() { programs.remove(id) } else { programs.write(&before) };
-            return undone.and(Err(error));
-        }
-        Floors::of(&self.state).raise(id, release.version())?;
-        program.state = ReportState::Installed;
-        program.failure = None;
-        self.forget_releases(&mut program)?;
-        programs.write(&program)?;
-        Ok(Installed { program, already: false })
+        Ok(program)
     }
 
     /// The current generation, if it is the very same already, with the same things for this device.
@@ -218,7 +227,8 @@ impl Node {
         Ok(())
     }
 
-    /// Makes the generation before current again. Whoever runs the program notices.
+    /// Makes the generation before current again. Whoever runs the program notices. Where that was done and nothing was
+    /// installed since, a repeat changes nothing.
     ///
     /// # Errors
     /// `wrong-state` where there is none; `locked`, `io`.
@@ -226,7 +236,14 @@ impl Node {
         let programs = Programs::of(&self.state);
         let _lock = programs.lock(id)?;
         let mut program = programs.read(id)?.ok_or_else(|| gone(id))?;
-        blocking(|| installs::rollback(&self.program_root(&program)))?;
+        self.settle_program(&program)?;
+        let root = self.program_root(&program);
+        let is_back = installs::look(&root)?.is_some_and(|status| {
+            status.current.is_some_and(|current| status.generations.keys().any(|g| *g > current))
+        });
+        if !is_back {
+            blocking(|| installs::rollback(&root))?;
+        }
         program.state = ReportState::Installed;
         program.failure = None;
         programs.write(&program)?;
@@ -266,10 +283,12 @@ impl Node {
         let programs = Programs::of(&self.state);
         let _lock = programs.lock(id)?;
         let program = programs.read(id)?.ok_or_else(|| gone(id))?;
-        let current = self.current(&program)?.map(|(_, release)| release.clone());
-        for release in program.releases.values() {
-            Floors::of(&self.state).raise(id, release.version())?;
-        }
+        // Interrupted when it had removed what is current, it is still to be reported of what was.
+        let current = match self.current(&program)? {
+            Some((_, release)) => Some(release.clone()),
+            None => program.releases.values().next_back().filter(|_| program.state != ReportState::Failed).cloned(),
+        };
+        self.settle_program(&program)?;
         let stop_at = program.root.clone().unwrap_or_else(|| self.state.root().to_owned());
         let removed = blocking(|| installs::remove(&self.program_root(&program), keep_data, &stop_at))?;
         crate::store::tree::remove(&self.program_places(id).folder)?;
@@ -286,10 +305,21 @@ impl Node {
 
     /// Brings every installed program to before or after what was interrupted.
     pub(in crate::roles) fn recover_programs(&self) -> Result<()> {
-        for program in Programs::of(&self.state).list()? {
-            self.recover_install(&self.program_root(&program))?;
-        }
-        Ok(())
+        Programs::of(&self.state).list()?.iter().try_for_each(|program| self.settle_program(program))
+    }
+
+    /// Brings an installed program to before or after what was interrupted, and says so. The floor, which rises after an
+    /// installation, is raised here if that did not get to it.
+    pub(super) fn settle_program(&self, program: &Program) -> Result<()> {
+        let root = self.program_root(program);
+        blocking(|| self.recover_install(&root))?;
+        let installed = installs::look(&root)?.map(|status| status.generations).unwrap_or_default();
+        let floors = Floors::of(&self.state);
+        let versions = program.releases.iter().filter(|(generation, _)| installed.contains_key(generation));
+        versions
+            .map(|(_, release)| release.version())
+            .max()
+            .map_or(Ok(()), |highest| floors.raise(&program.id, highest))
     }
 }
 

@@ -26,12 +26,22 @@ pub struct ProgramVerification {
 }
 
 impl Node {
-    /// Checks the generation that is current.
+    /// Settles what a crash left, if there is anything.
+    fn settle_if_interrupted(&self, program: &Program) -> Result<()> {
+        let is_interrupted = installs::look(&self.program_root(program))?.is_some_and(|status| status.interrupted);
+        let floor = Floors::of(&self.state).floor(&program.id)?;
+        let current = self.current(program)?;
+        let is_low = current.is_some_and(|(_, release)| floor.is_none_or(|floor| floor < *release.version()));
+        if is_interrupted || is_low { self.settle_program(program) } else { Ok(()) }
+    }
+
+    /// Checks the generation that is current, after what was interrupted was finished or undone.
     ///
     /// # Errors
     /// `not-found` where nothing is installed; `bad-signature`, `bad-digest`, `broken-chain` naming what is not right.
     pub fn verify_program(&self, program: &Program) -> Result<ProgramVerification> {
         let name = &program.id.name;
+        self.settle_if_interrupted(program)?;
         let (generation, release) = self
             .current(program)?
             .ok_or_else(|| Error::new(Code::NotFound, format!("nothing of {name} is installed")))?;

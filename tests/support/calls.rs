@@ -1,0 +1,185 @@
+//! The system calls by which a command changes something on disk: recorded, and made to fail or to be its last, by strace.
+
+#![allow(clippy::allow_attributes, dead_code, unreachable_pub, reason = "no test file uses all of it")]
+#![allow(clippy::disallowed_methods, reason = "runs the program from outside")]
+
+use std::collections::BTreeMap;
+use std::ffi::OsStr;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+/// Every call by which something on disk can change. Names that a platform does not have are skipped.
+const TRACED: &str = "execve,?open,openat,?openat2,?creat,?mkdir,mkdirat,?rmdir,?unlink,unlinkat,?rename,?renameat,\
+     ?renameat2,?link,linkat,?symlink,symlinkat,write,writev,pwrite64,?pwritev,?pwritev2,?copy_file_range,?sendfile,\
+     ?truncate,ftruncate,fallocate,?chmod,fchmod,fchmodat,?fchmodat2,fsync,fdatasync,syncfs,sync,?dup,?dup3,close";
+/// Bytes of a text that are recorded.
+const WHOLE: &str = "1000000";
+
+/// A call, as it was made.
+#[derive(Clone, Debug)]
+pub struct Call {
+    pub name: String,
+    /// The how manyeth of its name it is in its thread, from 1.
+    pub nth: usize,
+    pub args: Vec<Arg>,
+    /// What it returned; an opened file by its path, too.
+    pub result: Arg,
+}
+
+/// An argument. Texts are bytes, descriptors are numbers with the path that they are of.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Arg {
+    pub word: String,
+    pub text: Option<Vec<u8>>,
+    pub path: Option<PathBuf>,
+}
+
+impl Call {
+    pub fn failed(&self) -> bool {
+        self.result.word.starts_with('-') || self.result.word == "?"
+    }
+    /// Whether it changes something on disk, or makes it durable.
+    pub fn changes(&self) -> bool {
+        if self.failed() {
+            return false;
+        }
+        match self.name.as_str() {
+            "execve" | "dup" | "dup3" | "close" => false,
+            "open" | "openat" | "openat2" => self.args.iter().any(|arg| arg.word.contains("O_CREAT")),
+            _ => true,
+        }
+    }
+    /// The paths that it names, and that its descriptors are of.
+    pub fn paths(&self) -> impl Iterator<Item = &Path> {
+        self.args.iter().chain([&self.result]).filter_map(|arg| arg.path.as_deref())
+    }
+    /// Whether it concerns something in `folder`.
+    pub fn is_in(&self, folder: &Path) -> bool {
+        let named = self.args.iter().filter_map(|arg| arg.text.as_deref()).map(path_of);
+        named.chain(self.paths()).any(|path| path.starts_with(folder))
+    }
+}
+
+fn path_of(bytes: &[u8]) -> &Path {
+    use std::os::unix::ffi::OsStrExt;
+    Path::new(OsStr::from_bytes(bytes))
+}
+
+/// Whether a process may be traced here; why not, where it may not.
+pub fn can_trace() -> Result<(), String> {
+    let tried = Command::new("strace").args(["-o", "/dev/null", "-e", "trace=fsync", "true"]).output();
+    match tried {
+        Err(_) => Err("strace is not installed".to_owned()),
+        Ok(output) if output.status.success() => Ok(()),
+        Ok(output) => Err(format!("tracing is forbidden here: {}", String::from_utf8_lossy(&output.stderr).trim())),
+    }
+}
+
+/// The same command, below strace.
+fn traced(command: &Command, options: &[&OsStr]) -> Command {
+    let mut traced = Command::new("strace");
+    traced.env_clear();
+    traced.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    traced.args(options).arg("--").arg(command.get_program()).args(command.get_args()).stdin(Stdio::null());
+    if let Some(folder) = command.get_current_dir() {
+        traced.current_dir(folder);
+    }
+    traced
+}
+
+/// Runs the command to its end and gives the calls of its first thread; those that other threads make to change something
+/// in `folder` come second, and are none, or the order would not be known.
+pub fn record(command: &Command, folder: &Path) -> (Vec<Call>, Vec<Call>) {
+    let place = tempfile::tempdir().expect("a folder for what is recorded");
+    let file = place.path().join("calls");
+    let trace = format!("trace={TRACED}");
+    let options = ["-ff", "-y", "-xx", "-s", WHOLE, "-o"].map(OsStr::new);
+    let mut command = traced(command, &[&options[..], &[file.as_os_str(), "-e".as_ref(), trace.as_ref()]].concat());
+    let output = command.output().expect("strace runs");
+    assert!(output.status.success(), "{output:?}");
+    let (mut first, mut others) = (Vec::new(), Vec::new());
+    for entry in fs::read_dir(place.path()).expect("what was recorded") {
+        let text = fs::read_to_string(entry.expect("a thread's calls").path()).expect("a thread's calls");
+        let calls = parse(&text);
+        if text.starts_with("execve(") {
+            first = calls;
+        } else {
+            others.extend(calls.into_iter().filter(|call| call.changes() && call.is_in(folder)));
+        }
+    }
+    (first, others)
+}
+
+/// What a call is made to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// The program's last: it is killed before the call does anything.
+    Kill,
+    /// It fails with this error, and does nothing.
+    Error(&'static str),
+}
+
+/// The command, whose first thread meets `fault` at `call`.
+pub fn with_fault(command: &Command, call: &Call, fault: Fault) -> Command {
+    let fault = match fault {
+        Fault::Kill => "signal=KILL".to_owned(),
+        Fault::Error(error) => format!("error={error}"),
+    };
+    let (name, nth) = (&call.name, call.nth);
+    let (trace, inject) = (format!("trace={name}"), format!("inject={name}:{fault}:when={nth}"));
+    let options = ["-qqq", "-o", "/dev/null", "-e", &trace, "-e", &inject].map(OsStr::new);
+    traced(command, &options)
+}
+
+/// The calls of one thread, in their order.
+fn parse(text: &str) -> Vec<Call> {
+    let mut counts: BTreeMap<String, usize> = BTreeMap::new();
+    let mut calls = Vec::new();
+    for line in text.lines() {
+        let Some((name, rest)) = line.split_once('(').filter(|(name, _)| !name.contains(' ')) else { continue };
+        let Some((args, result)) = rest.rsplit_once(" = ") else { continue };
+        let args = args.trim_end().strip_suffix(')').unwrap_or(args);
+        let nth = counts.entry(name.to_owned()).or_default();
+        *nth += 1;
+        let args = split(args).into_iter().map(argument).collect();
+        calls.push(Call { name: name.to_owned(), nth: *nth, args, result: argument(result) });
+    }
+    calls
+}
+
+/// At the commas that are in no braces or brackets; texts have none, as all their bytes are numbers.
+fn split(args: &str) -> Vec<&str> {
+    let (mut parts, mut depth, mut from) = (Vec::new(), 0_i32, 0);
+    for (at, character) in args.char_indices() {
+        match character {
+            '{' | '[' => depth += 1,
+            '}' | ']' => depth -= 1,
+            ',' if depth == 0 => {
+                parts.push(args[from..at].trim());
+                from = at + 1;
+            }
+            _ => {}
+        }
+    }
+    parts.push(args[from..].trim());
+    parts
+}
+
+fn argument(part: &str) -> Arg {
+    use std::os::unix::ffi::OsStringExt;
+    if let Some(text) = part.strip_prefix('"').and_then(|rest| rest.split('"').next()) {
+        return Arg { word: String::new(), text: Some(bytes_of(text)), path: None };
+    }
+    let (word, path) = match part.split_once('<') {
+        Some((word, rest)) => (word, rest.split('>').next()),
+        None => (part, None),
+    };
+    let path = path.filter(|path| path.starts_with("\\x2f"));
+    let path = path.map(|path| PathBuf::from(std::ffi::OsString::from_vec(bytes_of(path))));
+    Arg { word: word.trim().to_owned(), text: None, path }
+}
+
+fn bytes_of(text: &str) -> Vec<u8> {
+    text.split("\\x").skip(1).filter_map(|byte| u8::from_str_radix(byte.get(..2)?, 16).ok()).collect()
+}
