@@ -100,6 +100,51 @@ fn what_nobody_needs_any_more_goes_and_what_others_check_stays() {
     close(&parties, &other, &["i", "p", "a"]);
 }
 
+/// What tells of a session in a state directory, but for the audit, and for the interface, which tells until it expires that
+/// it was used.
+fn tells_of(state: &Path, session: &str) -> Vec<String> {
+    let found = Command::new("grep")
+        .args(["-rl", session, "--exclude=audit.jsonl", "--exclude-dir=interfaces", "."])
+        .current_dir(state)
+        .output();
+    let mut all: Vec<_> = String::from_utf8(found.unwrap().stdout).unwrap().lines().map(str::to_owned).collect();
+    all.extend(["sessions", "ledger"].iter().flat_map(|folder| names(&state.join(folder))));
+    all
+}
+
+#[test]
+fn records_stay_until_their_owner_lets_them_go() {
+    let parties = Parties::new();
+    let sandbox = &parties.sandbox;
+    parties.offer_stays();
+    let serving = parties.serve_all();
+    let session = parties.running("stays");
+    let forget = ["remove", &session, "--forget", "--yes"];
+    sandbox.run("p", &forget).fails(6, "wrong-state").says(&["not over", &session[..8]]);
+    // A word that is not said, and nothing happens.
+    sandbox.run("a", &["remove", &session, "--forget"]).fails(2, "prompt-needed").says(&["--yes"]);
+    sandbox.wait_state("a", &session, "running");
+
+    close(&parties, &session, &["i", "p", "a", "b"]);
+    for node in ["p", "i", "a"] {
+        assert!(!tells_of(&sandbox.state(node), &session).is_empty());
+        let forgotten = sandbox.run(node, &forget).ok();
+        assert!(forgotten["forgotten"] == true && forgotten["bytes"].as_u64() > Some(1000), "{forgotten:#}");
+        assert_eq!(tells_of(&sandbox.state(node), &session), [""; 0], "{node}");
+        sandbox.run(node, &["status", &session]).fails(6, "not-found");
+        sandbox.run(node, &forget).fails(6, "not-found");
+        sandbox.run(node, &["doctor", "--offline"]).document();
+    }
+    // By rule, where the owner set one, when the node comes back; and the nodes go on working.
+    drop(serving);
+    let records = "[keep]\nexpired = \"0s\"\nended = \"0s\"\nrecords = \"0s\"\n";
+    fs::write(sandbox.state("b").join("config.toml"), records).unwrap();
+    let _serving = parties.serve_all();
+    until("its records have gone", || tells_of(&sandbox.state("b"), &session).is_empty());
+    let next = parties.running("stays");
+    close(&parties, &next, &["i", "p", "a"]);
+}
+
 /// The digest of the package that a manifest is about.
 fn about(manifest: &Path) -> String {
     let envelope: Value = serde_json::from_str(&read(manifest)).unwrap();

@@ -9,7 +9,7 @@ use super::shell::Shell;
 use super::status::{self, program};
 use super::stop;
 use crate::message::ReportState;
-use crate::model::{Key, Party, Result, ServiceName, Span};
+use crate::model::{Code, Error, Key, Party, Result, ServiceName, SessionId, Span};
 use crate::roles::Node;
 use crate::roles::drive::ByHand;
 use crate::roles::housekeeping::Found;
@@ -21,6 +21,8 @@ use crate::ui::table::table;
 
 /// How long to wait until the software is gone.
 const GONE: Span = Span::from_secs(120);
+/// How long to wait until everybody is told what they have to know.
+const TOLD: Span = Span::from_secs(10);
 
 /// Remove the software of a session, or a program
 ///
@@ -30,6 +32,7 @@ const GONE: Span = Span::from_secs(120);
 #[command(after_long_help = "Examples:
   deployctl remove 7k3q
   deployctl remove 7k3q --keep-data     leaves the program's own data
+  deployctl remove 7k3q --forget        and then its log and accountings, too
   deployctl remove --expired --dry-run  shows what nobody needs any more")]
 pub(super) struct Args {
     /// A session, by any unambiguous beginning of its id; or an installed program
@@ -38,9 +41,13 @@ pub(super) struct Args {
     /// Leave the program's own data folder
     #[arg(long)]
     keep_data: bool,
+    /// Then also remove what tells of the session here: its log, manifests and accountings. Cannot be undone
+    #[arg(long, conflicts_with = "keep_data")]
+    forget: bool,
     /// What nobody needs any more: expired interfaces, packages and secrets of sessions that are over, leftovers.
-    /// `serve` does so every hour; logs, ledgers and the audit stay
-    #[arg(long, conflicts_with_all = ["session", "keep_data"])]
+    /// `serve` does so every hour; the audit stays, and so do logs and accountings unless `[keep] records` says for how
+    /// long
+    #[arg(long, conflicts_with_all = ["session", "keep_data", "forget"])]
     expired: bool,
     /// Only show what would go
     #[arg(long, requires = "expired")]
@@ -80,19 +87,69 @@ pub(super) fn run(args: &Args, shell: &Shell) -> Result<()> {
     if let Some(found) = program::named(&node, prefix)? {
         return remove_program(&node, &found, args.keep_data, shell);
     }
+    if !args.forget {
+        return remove_software(&node, prefix, args.keep_data, shell);
+    }
+    let all = [Party::Initiator, Party::Peer, Party::Provider];
+    let part = node.part_as(prefix, &all).map_err(|why| program::unknown(prefix, why))?;
+    forget(&node, &part, shell)
+}
+
+/// What was forgotten.
+#[derive(Serialize)]
+struct Forgotten {
+    session: SessionId,
+    forgotten: bool,
+    bytes: u64,
+}
+
+fn forget(node: &Arc<Node>, part: &Projection, shell: &Shell) -> Result<()> {
+    let session = part.summary.session;
+    let question = format!(
+        "The log, the manifests and the accountings of session {} are removed from this machine. Nobody can check them
+here any more, and this cannot be undone. Remove them?",
+        session.short()
+    );
+    if !shell.ui.confirm(&question, "--yes")? {
+        return Err(Error::new(Code::PromptNeeded, "nothing was removed: the answer was no"));
+    }
+    if !part.removed {
+        take_away(node, part, shell)?;
+    }
+    let told = |projection: &Projection| (!projection.live).then_some(Ok(()));
+    let limit = Some(shell.timeout.unwrap_or(TOLD));
+    let waited = shell.run(node.wait_for(session, part.summary.party, ByHand::default(), limit, told));
+    let bytes = match waited {
+        // Forgetting it says what it waits for.
+        Err(error) if error.code != Code::TimedOut => return Err(error),
+        _ => node.forget(session)?,
+    };
+    shell.ui.note(&format!("forgotten; {bytes} bytes that told of it are gone"));
+    shell.ui.data(&Forgotten { session, forgotten: true, bytes }, String::new)
+}
+
+fn remove_software(node: &Arc<Node>, prefix: &str, keep_data: bool, shell: &Shell) -> Result<()> {
     let part = node.part_as(prefix, &[Party::Initiator, Party::Peer]).map_err(|why| program::unknown(prefix, why))?;
     let (session, party) = (part.summary.session, part.summary.party);
     if part.removed {
         shell.ui.note("nothing of it is installed");
         return shell.ui.data(&part.summary, || status::describe(&part.summary, shell.system.now()));
     }
-    if args.keep_data {
+    if keep_data {
         let wishes = node.wishes(session, party)?;
         node.wish(session, party, &Wishes { keep_data: true, ..wishes })?;
     }
-    let summary = shell.run(async {
+    let summary = take_away(node, &part, shell)?;
+    shell.ui.note(&said(&summary));
+    shell.ui.data(&summary, || status::describe(&summary, shell.system.now()))
+}
+
+/// Leaves or ends the session where it goes on, and waits until the software is gone.
+fn take_away(node: &Arc<Node>, part: &Projection, shell: &Shell) -> Result<Summary> {
+    let (session, party) = (part.summary.session, part.summary.party);
+    shell.run(async {
         if !part.ending {
-            let said = stop::say(&node, session, party, None).await;
+            let said = stop::say(node, session, party, None).await;
             if let Err(error) = said {
                 if !error.code.may_pass_later() {
                     return Err(error);
@@ -106,9 +163,7 @@ pub(super) fn run(args: &Args, shell: &Shell) -> Result<()> {
         let summary = node.wait_for(session, party, by_hand, Some(limit), gone).await?;
         node.clear_away(session, party, by_hand).await?;
         Ok(summary)
-    })?;
-    shell.ui.note(&said(&summary));
-    shell.ui.data(&summary, || status::describe(&summary, shell.system.now()))
+    })
 }
 
 /// A program that was removed.

@@ -166,7 +166,7 @@ pub(super) fn run(args: &Args, shell: &Shell) -> Result<()> {
 
 /// A session that will not be requested is not kept; the error that led here is the one to tell.
 fn give_up(node: &Node, session: SessionId, error: Error) -> Error {
-    let _ = node.forget(session);
+    let _ = node.drop_unrequested(session);
     error
 }
 

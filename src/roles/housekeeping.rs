@@ -1,6 +1,6 @@
 //! Housekeeping: what has served its purpose goes, rule by rule; found first, so that it can be shown. A rule takes
-//! nothing that a live session or a repeat of a message may still need. Logs, manifests, ledgers and the audit stay: they
-//! are what a third party checks.
+//! nothing that a live session or a repeat of a message may still need. The audit stays; so do logs, manifests and
+//! ledgers, which are what a third party checks, unless the owner says for how long.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::node::{Node, blocking};
-use crate::model::{Digest, MessageId, Party, Result, SessionId, Span, Time};
+use crate::model::{Code, Digest, Error, MessageId, Party, Result, SessionId, Span, Time};
 use crate::store::lock::Lock;
 use crate::store::packages::Packages;
 use crate::store::programs::Programs;
@@ -41,12 +41,13 @@ struct Rule {
 }
 
 /// Every rule there is. Whatever else grows gets a line here.
-const RULES: [Rule; 7] = [
+const RULES: [Rule; 8] = [
     Rule { name: "interface", find: interfaces, remove: remove_interface },
     Rule { name: "nonce", find: nonces, remove: remove_file },
     Rule { name: "package", find: packages, remove: remove_package },
     Rule { name: "secrets", find: secrets, remove: remove_tree },
     Rule { name: "run", find: runs, remove: remove_tree },
+    Rule { name: "record", find: records, remove: remove_record },
     Rule { name: "leftover", find: leftovers, remove: remove_tree },
     Rule { name: "lock", find: locks, remove: remove_lock },
 ];
@@ -63,7 +64,9 @@ struct View {
 struct Known {
     session: SessionId,
     party: Party,
-    /// It is over, nothing is to be done or sent, and for as long as the settings say.
+    /// For how long it has been over, with nothing to be done or sent.
+    over_for: Option<Span>,
+    /// For as long as the settings say.
     is_past: bool,
     packages: Vec<Digest>,
 }
@@ -112,6 +115,34 @@ impl Node {
         }
     }
 
+    /// Removes what tells of a session: logs, manifests, accountings. Its packages go by rule, as those of others do. Says
+    /// how many bytes it was.
+    ///
+    /// # Errors
+    /// `wrong-state` while software of it is installed, or something is to be done or sent; `not-found`; `io`.
+    pub fn forget(&self, session: SessionId) -> Result<u64> {
+        let parties = self.state.find_sessions()?.into_iter().find(|(known, _)| *known == session);
+        let parties = parties.map(|(_, parties)| parties).unwrap_or_default();
+        // Nobody makes a step in it meanwhile.
+        let mut locks = Vec::new();
+        for party in &parties {
+            locks.push(Lock::acquire(&self.state.session_lock(session, *party), "a session", WAIT)?);
+            let projection = self.projection(session, *party)?;
+            if projection.live || !projection.removed {
+                let waits = match projection.recipients.len() {
+                    0 => "it is not over".to_owned(),
+                    some => format!("messages wait for {some} of its parties"),
+                };
+                return Err(Error::new(Code::WrongState, format!("the session cannot be forgotten yet: {waits}"))
+                    .hint(format!("deployctl status {} shows how it stands", session.short()))
+                    .about(session));
+            }
+        }
+        let (bytes, _) = space::size_of(&self.state.session(session))?;
+        self.state.forget_session(session)?;
+        Ok(bytes)
+    }
+
     fn view(&self) -> Result<View> {
         let now = self.system.now();
         let (mut sessions, mut is_dark) = (Vec::new(), false);
@@ -119,13 +150,14 @@ impl Node {
             for party in parties {
                 let Ok(projection) = self.projection(session, party) else {
                     is_dark = true;
-                    sessions.push(Known { session, party, is_past: false, packages: Vec::new() });
+                    sessions.push(Known { session, party, over_for: None, is_past: false, packages: Vec::new() });
                     continue;
                 };
                 let changed = file::changed_at(&self.state.session_log(session, party))?.unwrap_or(now);
-                let is_past = !projection.live && projection.removed && now.since(changed) >= self.config.keep.ended;
+                let over_for = (!projection.live && projection.removed).then(|| now.since(changed));
+                let is_past = over_for.is_some_and(|span| span >= self.config.keep.ended);
                 let packages = projection.summary.packages.iter().map(|package| package.digest).collect();
-                sessions.push(Known { session, party, is_past, packages });
+                sessions.push(Known { session, party, over_for, is_past, packages });
             }
         }
         Ok(View { now, sessions, is_dark })
@@ -223,6 +255,18 @@ fn runs(node: &Node, view: &View) -> Result<Paths> {
     Ok(found)
 }
 
+/// What tells of sessions that have been over for as long as the owner says.
+fn records(node: &Node, view: &View) -> Result<Paths> {
+    let Some(keep) = node.config.keep.records else { return Ok(Paths::new()) };
+    let all: BTreeSet<_> = view.sessions.iter().map(|known| known.session).collect();
+    let is_old = |session: &SessionId| {
+        let mut parts = view.sessions.iter().filter(|known| known.session == *session);
+        parts.all(|known| known.is_past && known.over_for.is_some_and(|span| span >= keep))
+    };
+    let old = all.into_iter().filter(is_old);
+    Ok(old.map(|session| (node.state.session(session), format!("records of a session, kept for {keep}"))).collect())
+}
+
 /// What writes and builds left that were interrupted.
 fn leftovers(node: &Node, view: &View) -> Result<Paths> {
     let abandoned = node.state.abandoned(view.now)?;
@@ -266,6 +310,16 @@ fn remove_package(node: &Node, path: &Path) -> Result<()> {
     match name.split('.').next().map(str::parse::<Digest>) {
         Some(Ok(digest)) => Packages::of(&node.state).remove(&digest).map(drop),
         _ => Ok(()),
+    }
+}
+
+/// One that lives again after all stays.
+fn remove_record(node: &Node, path: &Path) -> Result<()> {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let Ok(session) = name.parse() else { return Ok(()) };
+    match node.forget(session) {
+        Err(error) if error.code == Code::WrongState => Ok(()),
+        other => other.map(drop),
     }
 }
 

@@ -23,7 +23,6 @@ use crate::service::platform::Platform;
 use crate::session::{Decision, Machine, What, deadline};
 use crate::store::config::Consent;
 use crate::store::secrets::Secrets as SecretStore;
-use crate::store::tree;
 
 use super::sitting::Projection;
 
@@ -115,7 +114,7 @@ impl Node {
         };
         self.sit(session, Party::Initiator)?.step(What::Decided(decision))?;
         if let Err(error) = self.send_to(session, Party::Initiator, provider.key).await {
-            self.forget(session)?;
+            self.drop_unrequested(session)?;
             let again = "run the same command again when the provider can be reached";
             let passing = error.code.may_pass_later();
             let error = error.while_doing("nothing was requested");
@@ -135,12 +134,10 @@ impl Node {
     ///
     /// # Errors
     /// `wrong-state` where it was requested; `io`.
-    pub fn forget(&self, session: SessionId) -> Result<()> {
+    pub fn drop_unrequested(&self, session: SessionId) -> Result<()> {
         let sitting = self.sit(session, Party::Initiator)?;
         match sitting.replayed.as_ref().map(|replayed| &replayed.machine) {
-            Some(Machine::Initiator(initiator)) if initiator.active().is_none() => {
-                tree::remove(&self.state.session(session))
-            }
+            Some(Machine::Initiator(initiator)) if initiator.active().is_none() => self.state.forget_session(session),
             _ => Err(Error::new(Code::WrongState, "the session was requested already").about(session)),
         }
     }

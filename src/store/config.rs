@@ -22,7 +22,7 @@ const SHORTEST_INTERVAL: Span = Span::from_secs(1);
 const KEEP: Span = Span::from_hours(24);
 
 /// Every setting, by its section and key.
-pub const KEYS: [&str; 20] = [
+pub const KEYS: [&str; 21] = [
     "policy.install",
     "policy.remove",
     "policy.confinement",
@@ -37,6 +37,7 @@ pub const KEYS: [&str; 20] = [
     "build.read",
     "keep.expired",
     "keep.ended",
+    "keep.records",
     "tls.ca",
     "offer.to",
     "content.allow-categories",
@@ -218,10 +219,14 @@ pub struct Keep {
     pub expired: Span,
     /// Packages, secrets and leftovers of sessions, after their end: `1d`.
     pub ended: Span,
+    /// What tells what was done: logs, manifests and accountings of sessions, after their end. For good, unless it is
+    /// said.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub records: Option<Span>,
 }
 impl Default for Keep {
     fn default() -> Self {
-        Self { expired: KEEP, ended: KEEP }
+        Self { expired: KEEP, ended: KEEP, records: None }
     }
 }
 

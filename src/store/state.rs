@@ -6,7 +6,7 @@ use std::ffi::OsString;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-use super::file;
+use super::{file, tree};
 use crate::model::error::IoContext;
 use crate::model::{Code, Digest, Error, Key, MessageId, Name, Party, Result, RoleName, ServiceName, SessionId, Time};
 
@@ -119,6 +119,24 @@ impl StateDir {
         }
         found.sort_unstable();
         Ok(found)
+    }
+
+    /// Removes what tells of a session: its logs, manifests, secrets and accountings. The folder goes last and at once, so
+    /// that a repeat goes on after an interruption; what is left of it then is [`StateDir::abandoned`].
+    ///
+    /// # Errors
+    /// `io`.
+    pub fn forget_session(&self, id: SessionId) -> Result<()> {
+        let folder = self.session(id);
+        for path in [self.ledger(id), self.forks(id)] {
+            file::remove_unsynced(&path)?;
+        }
+        if file::exists(&folder)? {
+            let aside = file::temporary_name(&folder);
+            file::rename_durable(&folder, &aside)?;
+            tree::remove(&aside)?;
+        }
+        Ok(())
     }
 
     /// The session whose id begins with `prefix`.
