@@ -3,6 +3,8 @@
 #![expect(clippy::disallowed_methods, reason = "writes services, and looks at files as a person would")]
 #![expect(clippy::unwrap_used, reason = "a test that panics has failed")]
 
+#[path = "support/proxy.rs"]
+mod proxy;
 #[path = "support/sandbox.rs"]
 mod sandbox;
 #[path = "programs/shelf.rs"]
@@ -10,9 +12,10 @@ mod shelf;
 
 use std::fs;
 
+use proxy::Proxy;
 use sandbox::{Sandbox, is_alive, until};
 use serde_json::Value;
-use shelf::{Shelf, greeter, neighbours, plain};
+use shelf::{Shelf, greeter, neighbours, plain, tome};
 
 /// What the offering node says of the one device that has a program.
 fn handed(sandbox: &Sandbox, node: &str, program: &str) -> Value {
@@ -215,4 +218,35 @@ fn a_report_waits_until_the_offering_node_is_back_and_a_program_outlives_its_sup
     assert_eq!(read()["child"], before["child"], "the program itself went on");
     assert_eq!(sandbox.run("anna", &["stop", "greeter"]).document()["state"], "stopped");
     wait_handed(&sandbox, "shop", "greeter", "stopped");
+}
+
+#[test]
+fn b14_an_update_after_a_small_change_brings_little_more_than_the_change() {
+    let sandbox = Sandbox::new();
+    let (shop, anna) = (sandbox.init("shop"), sandbox.init("anna"));
+    sandbox.trust("shop", "anna", &anna, "request");
+    let (key, at) = shop.rsplit_once('@').unwrap();
+    let way = Proxy::to(at, |_| None);
+    sandbox.trust("anna", "shop", &format!("{key}@{}", way.at), "provide");
+    let shelf = Shelf::new(&sandbox);
+    shelf.put("tome", &tome("1.0.0", 1));
+    let _shop = sandbox.serve("shop", &["--services", shelf.path()]);
+    let install = ["install", "tome", "--from", "shop", "--yes"];
+    assert_eq!(sandbox.run("anna", &install).ok()["generation"], 1);
+    let first = way.came();
+    assert!(first > 1_000_000, "{first}");
+    shelf.put("tome", &tome("2.0.0", 2));
+    let second = sandbox.run("anna", &install).ok();
+    assert_eq!((second["generation"].as_u64(), second["version"].as_str()), (Some(2), Some("2.0.0")));
+    // The pieces that changed are some 100 KB each. What comes is mostly handshakes, delivery and manifest.
+    let update = way.came() - first;
+    assert!(update < 40_000, "{update} bytes, {first} at first");
+    let page = std::path::PathBuf::from(second["folder"].as_str().unwrap()).join("page-100");
+    assert!(fs::read_to_string(page).unwrap().starts_with("version 2"));
+    sandbox.run("anna", &["verify", "tome"]).ok();
+    // Without the earlier one, the whole comes.
+    sandbox.run("anna", &["remove", "tome"]).ok();
+    let before = way.came();
+    assert_eq!(sandbox.run("anna", &install).ok()["version"], "2.0.0");
+    assert!(way.came() - before > 1_000_000);
 }

@@ -2,13 +2,14 @@
 """Packing, installing and updating beside what people use instead, in one run, interleaved: wall, CPU, memory, ratios.
 
     cargo build --release
-    benches/peers/package.py --tree DIR [--rounds 5] [--work DIR] [--deployctl target/release/deployctl]
+    benches/peers/package.py [--tree DIR] [--pair OLD NEW] [--only pack|install|update] [--rounds 5] [--work DIR]
 
-Without --tree, two are made of what this machine has: many small files, and few big ones. The peers come from Debian:
-apt-get install pigz isal ostree casync zchunk. One that is not installed is left out. On a busy machine the CPU seconds
+Without --tree or --pair, two trees are made of what this machine has: many small files, and few big ones. Updates are
+those of a tree in which lines were put into some files, and of each pair. The peers come from Debian:
+apt-get install pigz isal ostree casync zchunk time. One that is not installed is left out. On a busy machine the CPU seconds
 are the firm figures, and of wall times the ratios of one run.
 """
-import argparse, json, os, random, shutil, subprocess, sys, tempfile, time
+import argparse, json, os, random, re, shutil, socket, subprocess, sys, tempfile, threading, time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 TAR = "tar --sort=name --mtime=@0 --owner=0 --group=0 --numeric-owner"
@@ -16,13 +17,15 @@ TAR = "tar --sort=name --mtime=@0 --owner=0 --group=0 --numeric-owner"
 
 def run(command, cwd=None):
     """Wall and CPU seconds, and the MiB of the largest process."""
+    # By `time`: what this process has in memory would count for what it begins.
     start = time.monotonic()
-    child = subprocess.Popen(["sh", "-c", command], cwd=cwd, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
-    said = child.stderr.read()
-    _, status, usage = os.wait4(child.pid, 0)
-    if status:
-        sys.exit(f"failed: {command}\n{said.decode(errors='replace')}")
-    return time.monotonic() - start, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024
+    child = subprocess.run(["time", "-f", "\n%U %S %M", "sh", "-c", command], cwd=cwd, stdout=subprocess.DEVNULL,
+                           stderr=subprocess.PIPE, text=True)
+    wall = time.monotonic() - start
+    if child.returncode:
+        sys.exit(f"failed: {command}\n{child.stderr}")
+    user, system, kib = child.stderr.split()[-3:]
+    return wall, float(user) + float(system), int(kib) / 1024
 
 
 def say(command):
@@ -180,54 +183,138 @@ class Bench:
                  ("ostree checkout, hard links", "ostree", f"ostree --repo={self.work}/repo checkout -U -H x {self.work}/checkout-$$")]
         table(f"install {self.name} again: its contents are there", again, self.rounds, lambda: None)
 
-    def update(self, places):
-        """Bytes of a new version that the old one does not have, after a change of so many files."""
-        self.service(2, f"{self.work}/service-1/tree")
-        draw, files = random.Random(1), []
-        for folder, _, names in os.walk(f"{self.work}/service-2/tree"):
-            files += [os.path.join(folder, name) for name in names]
-        for path in draw.sample(sorted(files), min(places, len(files))):
-            content = bytearray(open(path, "rb").read())
-            at = draw.randrange(len(content) + 1)
-            content[at:at] = b"a line that was not there\n"
-            os.chmod(path, 0o644)
-            open(path, "wb").write(content)
-        pieces = []
-        for version, built in ((1, self.package), (2, self.build(2))):
-            envelope = json.load(open(built["manifest"]["file"]))
-            import base64
-            pieces.append(json.loads(base64.b64decode(envelope["payload"]))["predicate"]["pieces"])
-        had = {piece["hash"] for piece in pieces[0]}
-        new = sum(piece["length"] for piece in pieces[1] if piece["hash"] not in had)
-        index = os.path.getsize(built["manifest"]["file"])
-        print(f"\n### update {self.name}, {places} files changed\n\nours: {new} bytes of pieces, {index} of manifest")
-        if shutil.which("casync"):
-            for version in (1, 2):
-                say(f"cd {self.work} && casync make --without=all --with=permissions --store=c{version}.castr c{version}.caidx service-{version}/tree")
-            chunks = [{name: os.path.getsize(os.path.join(folder, name)) for folder, _, names in os.walk(f"{self.work}/c{version}.castr") for name in names} for version in (1, 2)]
-            new = sum(size for name, size in chunks[1].items() if name not in chunks[0])
-            print(f"casync: {new} bytes of chunks, {os.path.getsize(self.work + '/c2.caidx')} of index")
-        if shutil.which("zck"):
-            for version in (1, 2):
-                say(f"cd {self.work} && {TAR} -C service-{version}/tree -cf t . && zck -o z{version} t")
-            print("zchunk:", say(f"cd {self.work} && zck_delta_size z1 z2").split("\n")[0], "(its header counted)")
+
+class Way:
+    """A way between two nodes that counts what comes back over it."""
+
+    def __init__(self, to):
+        self.to, self.came, self.listener = to, 0, socket.create_server(("127.0.0.1", 0))
+        self.at = f"127.0.0.1:{self.listener.getsockname()[1]}"
+        threading.Thread(target=self.lead, daemon=True).start()
+
+    def lead(self):
+        while True:
+            near = self.listener.accept()[0]
+            far = socket.create_connection(self.to)
+            threading.Thread(target=self.carry, args=(near, far, False), daemon=True).start()
+            threading.Thread(target=self.carry, args=(far, near, True), daemon=True).start()
+
+    def carry(self, one, other, counted):
+        try:
+            while data := one.recv(65536):
+                self.came += len(data) if counted else 0
+                other.sendall(data)
+            other.shutdown(socket.SHUT_WR)
+        except OSError:
+            pass
+
+
+PROGRAM = """name = "bench"
+version = "%s.0.0"
+license = "MIT"
+[roles.app]
+for = "initiator"
+build = { copy = "tree/" }
+"""
+
+
+def ours_update(work, deployctl, trees):
+    """Bytes that come to a node that installs a program, and then its next version, from another: TLS, HTTP and all."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    shop, anna = (f"{deployctl} --format json --state {work}/{node}" for node in ("shop", "anna"))
+    key, at = json.loads(say(f"{shop} init --name shop --address 127.0.0.1:{port}"))["address"].rsplit("@", 1)
+    customer = json.loads(say(f"{anna} init --name anna"))["address"]
+    way = Way(("127.0.0.1", port))
+    say(f"{shop} trust add anna {customer} --may request; {anna} trust add shop {key}@{way.at} --may provide")
+    offered, came, server = f"{work}/offered/bench", [], None
+    try:
+        for version, tree in enumerate(trees, 1):
+            shutil.rmtree(f"{work}/offered", ignore_errors=True)
+            shutil.copytree(tree, f"{offered}/tree", symlinks=True)
+            without_collisions(f"{offered}/tree")
+            open(f"{offered}/service.toml", "w").write(PROGRAM % version)
+            if not server:
+                server = subprocess.Popen(f"exec {shop} serve --services {work}/offered", shell=True, stdout=subprocess.PIPE)
+                server.stdout.readline()
+            before, start = way.came, time.monotonic()
+            say(f"{anna} install bench --from shop --yes")
+            came.append((way.came - before, time.monotonic() - start))
+    finally:
+        if server:
+            server.terminate()
+            server.wait()
+    return came
+
+
+def update(title, trees, work, deployctl):
+    """What each fetches to get from the first tree to the second, and the ratio of ours to it."""
+    work = tempfile.mkdtemp(dir=work)
+    (whole, _), (ours, took) = ours_update(work, deployctl, trees)
+    others = {}
+    copies = [f"{work}/tree-{number}" for number in (1, 2)]
+    for copy, tree in zip(copies, trees):
+        shutil.copytree(tree, copy, symlinks=True)
+    if shutil.which("casync"):
+        for number, copy in enumerate(copies):
+            say(f"casync make --without=all --with=permissions --store={work}/{number}.castr {work}/{number}.caidx {copy}")
+        chunks = [{name: os.path.getsize(os.path.join(folder, name)) for folder, _, names in os.walk(f"{work}/{number}.castr")
+                   for name in names} for number in (0, 1)]
+        others["casync, chunks and index"] = os.path.getsize(f"{work}/1.caidx") + sum(
+            size for name, size in chunks[1].items() if name not in chunks[0])
+    if shutil.which("zck"):
+        for number, copy in enumerate(copies):
+            say(f"cd {work} && {TAR} -C {copy} -cf t . && zck -o z{number} t")
+        others["zchunk, chunks and header"] = int(re.search(r"\d+", say(f"cd {work} && zck_delta_size z0 z1"))[0])
+    print(f"\n### update: {title}\n\n| | bytes | ours to it |\n|---|---|---|\n"
+          f"| ours, all that comes over TCP (at first: {whole}; now in {took:.1f} s) | {ours} | 1.00 |")
+    for name, count in others.items():
+        print(f"| {name} | {count} | {ours / count:.2f} |", flush=True)
+    subprocess.run(["chmod", "-R", "u+w", work])
+    shutil.rmtree(work)
+
+
+def edited(tree, places, work):
+    """The tree with a line put somewhere into so many of its files."""
+    to, draw, files = tempfile.mkdtemp(dir=work) + "/tree", random.Random(1), []
+    shutil.copytree(tree, to, symlinks=True)
+    for folder, _, names in os.walk(to):
+        files += [os.path.join(folder, name) for name in names]
+    for path in draw.sample(sorted(path for path in files if not os.path.islink(path)), min(places, len(files))):
+        with open(path, "rb") as file:
+            content = file.read()
+        at = draw.randrange(len(content) + 1)
+        os.chmod(path, 0o644)
+        with open(path, "wb") as out:
+            out.write(content[:at] + b"a line that was not there\n" + content[at:])
+    return to
 
 
 def main():
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("--tree", action="append")
+    options.add_argument("--pair", action="append", nargs=2, default=[])
+    options.add_argument("--only", action="append", choices=["pack", "install", "update"])
     options.add_argument("--rounds", type=int, default=5)
     options.add_argument("--work", default=tempfile.gettempdir())
     options.add_argument("--deployctl", default=f"{HERE}/../../target/release/deployctl")
     options = options.parse_args()
-    work = tempfile.mkdtemp(prefix="bench.", dir=options.work)
+    work, deployctl = tempfile.mkdtemp(prefix="bench.", dir=options.work), os.path.abspath(options.deployctl)
+    wanted = lambda what: not options.only or what in options.only
     try:
         print(f"load {os.getloadavg()[0]:.1f}, {os.cpu_count()} cores")
-        for tree in options.tree or make_trees(work):
-            bench = Bench(tree, work, os.path.abspath(options.deployctl), options.rounds)
-            bench.pack()
-            bench.install()
-            bench.update(5)
+        for tree in options.tree or ([] if options.pair else make_trees(work)):
+            if wanted("pack") or wanted("install"):
+                bench = Bench(tree, work, deployctl, options.rounds)
+            if wanted("pack"):
+                bench.pack()
+            if wanted("install"):
+                bench.install()
+            if wanted("update"):
+                for places in (1, 5, 40):
+                    update(f"{os.path.basename(tree)}, a line in {places} files", (tree, edited(tree, places, work)), work, deployctl)
+        for pair in options.pair:
+            update(" → ".join(os.path.basename(tree.rstrip("/")) for tree in pair), pair, work, deployctl)
         print(f"\nload {os.getloadavg()[0]:.1f}")
     finally:
         subprocess.run(["chmod", "-R", "u+w", work])

@@ -1,12 +1,13 @@
 //! Bodies: read with a limit and a floor rate, written from memory or from a file a little at a time.
 
 use std::fs::File;
-use std::io;
+use std::io::{self, Read};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
+use flate2::read::GzDecoder;
 use http_body_util::BodyExt;
 use hyper::body::{Body, Frame, SizeHint};
 use rustix::buffer::spare_capacity;
@@ -54,6 +55,19 @@ where
         }
     }
     Ok(whole)
+}
+
+/// The whole of what came as gzip; never more than `limit` bytes.
+///
+/// # Errors
+/// `too-large`, `bad-message`.
+pub(super) fn inflate(gzip: &[u8], limit: usize) -> Result<Vec<u8>> {
+    let mut whole = Vec::new();
+    GzDecoder::new(gzip)
+        .take(limit as u64 + 1)
+        .read_to_end(&mut whole)
+        .map_err(|why| Error::new(Code::BadMessage, format!("it cannot be inflated: {why}")))?;
+    if whole.len() > limit { Err(too_large(limit)) } else { Ok(whole) }
 }
 
 /// Reads and forgets what still comes, within bounds: whoever is still sending does not read the answer.

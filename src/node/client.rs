@@ -7,14 +7,16 @@ use std::time::Duration;
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::body::Incoming;
-use hyper::header::{CONTENT_TYPE, HOST, HeaderValue, RANGE};
+use hyper::header::{ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_TYPE, HOST, HeaderValue, RANGE};
 use hyper::{Method, Request, Response, StatusCode};
 use tokio::time::timeout;
 
-use super::body::read_answer;
+use super::body::{inflate, read_answer};
 use super::connect::{broken, connect, connect_to_any, host_of};
 use super::identity::NodeIdentity;
-use super::limits::{ANSWER_BYTES, INBOX_BYTES, INBOX_MARGIN, INBOX_WAIT, MANIFEST_BYTES, PROBLEM_BYTES, REQUEST};
+use super::limits::{
+    ANSWER_BYTES, INBOX_BYTES, INBOX_MARGIN, INBOX_WAIT, MANIFEST_BYTES, PATCH_BYTES, PROBLEM_BYTES, REQUEST,
+};
 use super::pool::{Link, Pool};
 use super::problem;
 use super::range::ByteRange;
@@ -44,6 +46,8 @@ struct Ask {
     method: Method,
     path: String,
     range: Option<ByteRange>,
+    /// Whether the answer may come compressed.
+    gzip: bool,
     body: Bytes,
     /// From the call to the end of the answer.
     within: Duration,
@@ -53,7 +57,11 @@ struct Ask {
 
 impl Ask {
     fn get(path: String, limit: usize) -> Self {
-        Self { method: Method::GET, path, range: None, body: Bytes::new(), within: REQUEST, limit }
+        Self { method: Method::GET, path, range: None, gzip: false, body: Bytes::new(), within: REQUEST, limit }
+    }
+    /// A signed statement about a package: half of it repeats.
+    fn statement(path: String) -> Self {
+        Self { gzip: true, ..Self::get(path, MANIFEST_BYTES) }
     }
 }
 
@@ -96,7 +104,7 @@ impl Client {
     /// As [`Client::post`].
     pub async fn manifest(&self, at: &Address, digest: Digest, session: Option<SessionId>) -> Result<Vec<u8>> {
         let query = session.map(|session| format!("?session={session}")).unwrap_or_default();
-        let ask = Ask::get(format!("/v1/packages/{digest}/manifest{query}"), MANIFEST_BYTES);
+        let ask = Ask::statement(format!("/v1/packages/{digest}/manifest{query}"));
         Ok(self.ask(at, ask).await?.1)
     }
     /// The manifest of a program's package by its own digest: the envelope's bytes as they came, not verified.
@@ -104,8 +112,15 @@ impl Client {
     /// # Errors
     /// As [`Client::post`].
     pub async fn manifest_named(&self, at: &Address, digest: Digest, manifest: &Digest) -> Result<Vec<u8>> {
-        let ask = Ask::get(format!("/v1/packages/{digest}/manifest?manifest={manifest}"), MANIFEST_BYTES);
+        let ask = Ask::statement(format!("/v1/packages/{digest}/manifest?manifest={manifest}"));
         Ok(self.ask(at, ask).await?.1)
+    }
+    /// What makes pieces of a package of those of another one, see [`crate::package::make_patch`]; signed by nobody.
+    ///
+    /// # Errors
+    /// As [`Client::post`].
+    pub async fn patch(&self, at: &Address, new: Digest, old: Digest) -> Result<Vec<u8>> {
+        Ok(self.ask(at, Ask::get(format!("/v1/packages/{new}/patch?from={old}"), PATCH_BYTES)).await?.1)
     }
     /// What a package was made of: the envelope's bytes as they came, not verified.
     ///
@@ -113,7 +128,7 @@ impl Client {
     /// As [`Client::post`].
     pub async fn provenance(&self, at: &Address, digest: Digest, session: Option<SessionId>) -> Result<Vec<u8>> {
         let query = session.map(|session| format!("?session={session}")).unwrap_or_default();
-        let ask = Ask::get(format!("/v1/packages/{digest}/provenance{query}"), MANIFEST_BYTES);
+        let ask = Ask::statement(format!("/v1/packages/{digest}/provenance{query}"));
         Ok(self.ask(at, ask).await?.1)
     }
     /// The programs of a node that fit a query (`POST /v1/programs/query`), as it says.
@@ -208,7 +223,9 @@ impl Client {
     }
     async fn finish(&self, to: &Address, begun: Begun, limit: usize) -> Result<(StatusCode, Vec<u8>)> {
         let status = begun.response.status();
+        let is_gzip = begun.response.headers().get(CONTENT_ENCODING).is_some_and(|encoding| encoding == "gzip");
         let body = read_answer(begun.response.into_body(), limit).await;
+        let body = body.and_then(|body| if is_gzip { inflate(&body, limit) } else { Ok(body) });
         let body = body.map_err(|error| error.while_doing(format!("reading the answer of {}", to.named())))?;
         self.keep(to, begun.link);
         Ok((status, body))
@@ -238,6 +255,9 @@ async fn send(link: &mut Link, to: &Address, ask: &Ask) -> Result<Response<Incom
     headers.insert(HOST, host);
     if ask.method == Method::POST {
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    }
+    if ask.gzip {
+        headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("gzip"));
     }
     if let Some(range) = ask.range {
         headers.insert(RANGE, HeaderValue::try_from(range.asked()).map_err(|why| internal(why.to_string()))?);

@@ -41,6 +41,8 @@ pub enum Part {
     Named(Digest),
     /// What it was made of, like the manifest.
     Provenance(Option<SessionId>),
+    /// Its pieces in terms of another package.
+    Patch(Digest),
 }
 
 /// An opened file and how many bytes of it are to be served, from its beginning.
@@ -59,7 +61,7 @@ pub trait Handler: Send + Sync {
     fn inbox(&self, peer: Caller, after: u64, wait: Duration) -> Answering<'_, Result<InboxBatch>>;
     /// `POST /v1/programs/query`: the programs that fit. The query is not checked yet.
     fn query(&self, peer: Caller, query: Query) -> Answering<'_, Result<query::Answer>>;
-    /// `GET /v1/packages/DIGEST`, `…/manifest` and `…/provenance`.
+    /// `GET /v1/packages/DIGEST`, `…/manifest`, `…/provenance` and `…/patch`.
     fn package(&self, peer: Caller, digest: Digest, part: Part) -> Answering<'_, Result<Stored>>;
     /// `GET /v1/node`.
     fn node(&self, peer: Caller) -> Answering<'_, Result<serde_json::Value>>;

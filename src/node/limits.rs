@@ -50,6 +50,9 @@ pub const UNSENT_BYTES: u32 = 128 * 1024;
 pub const INBOX_WAIT: Duration = Duration::from_secs(60);
 /// Bytes of a package read at once: more gains nothing in measurements, and a thousand readers multiply it.
 pub const FILE_READ_BYTES: usize = 128 * 1024;
+/// Bytes of the longest statement that is compressed for who asks so, at 20 ms a MiB. A longer one is of a package beside
+/// which it is little.
+pub const SHRUNK_BYTES: u64 = 4 * 1024 * 1024;
 /// How long a stopping server waits for the requests that run.
 pub const SHUTDOWN: Duration = Duration::from_secs(5);
 /// How long a server that is out of open files waits before it accepts again.
@@ -75,6 +78,8 @@ pub const ANSWER_BYTES: usize = MESSAGE_BYTES;
 pub const INBOX_BYTES: usize = 16 * 1024 * 1024;
 /// Bytes of a manifest.
 pub const MANIFEST_BYTES: usize = crate::package::MAX_MANIFEST_BYTES;
+/// Bytes of a patch.
+pub const PATCH_BYTES: usize = crate::package::MAX_PATCH_BYTES;
 /// Bytes of a refusal.
 pub const PROBLEM_BYTES: usize = 64 * 1024;
 /// Characters of a text in a refusal that are passed on.

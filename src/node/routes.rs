@@ -1,12 +1,17 @@
 //! From a request to its answer: the paths of `/v1`, their limits, and refusals as problems.
 
+use std::io::Read;
+use std::os::unix::fs::FileExt;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use flate2::Compression;
+use flate2::read::GzEncoder;
 use hyper::body::{Body, Incoming};
 use hyper::header::{
-    ACCEPT_RANGES, CONTENT_RANGE, CONTENT_TYPE, ETAG, EXPECT, HeaderMap, HeaderName, HeaderValue, IF_RANGE, RANGE,
-    RETRY_AFTER,
+    ACCEPT_ENCODING, ACCEPT_RANGES, CONTENT_ENCODING, CONTENT_RANGE, CONTENT_TYPE, ETAG, EXPECT, HeaderMap, HeaderName,
+    HeaderValue, IF_RANGE, RANGE, RETRY_AFTER, VARY,
 };
 use hyper::{Method, Request, Response, StatusCode};
 use tokio::sync::watch;
@@ -14,7 +19,7 @@ use tokio::sync::watch;
 use super::body::{self, Content, Outgoing, Served};
 use super::gate::Gate;
 use super::handler::{Answer, Caller, Handler, Part, Stored};
-use super::limits::{INBOX_WAIT, MESSAGE_BYTES, QUERY_BYTES, REQUESTS_PER_KEY, RETRY_AFTER_SECS};
+use super::limits::{INBOX_WAIT, MESSAGE_BYTES, QUERY_BYTES, REQUESTS_PER_KEY, RETRY_AFTER_SECS, SHRUNK_BYTES};
 use super::problem;
 use super::range::{self, ByteRange};
 use super::watched::Phase;
@@ -23,6 +28,7 @@ use crate::model::{Code, Digest, Error, Result, SessionId};
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 const GZIP: HeaderValue = HeaderValue::from_static("application/gzip");
+const PATCH: HeaderValue = HeaderValue::from_static("application/vnd.deployctl.patch");
 const PROBLEM: HeaderValue = HeaderValue::from_static(problem::MEDIA_TYPE);
 
 /// Answers the requests of every connection of one server.
@@ -132,10 +138,17 @@ impl Routes {
             None => (rest, Part::Package),
             Some((digest, "manifest")) => (digest, manifest_query(query).map_err(Refusal::ours)?),
             Some((digest, "provenance")) => (digest, Part::Provenance(session_query(query).map_err(Refusal::ours)?)),
+            Some((digest, "patch")) => (digest, Part::Patch(patch_query(query).map_err(Refusal::ours)?)),
             Some(_) => return Err(no_such(&Method::GET, path)),
         };
         let digest = digest.parse::<Digest>().map_err(Refusal::ours)?;
-        file(self.handler.package(caller, digest, part).await?, digest, part, headers)
+        let stored = self.handler.package(caller, digest, part).await?;
+        let is_json = matches!(part, Part::Manifest(_) | Part::Named(_) | Part::Provenance(_));
+        if is_json && stored.length <= SHRUNK_BYTES && takes_gzip(headers) {
+            let shrunk = tokio::task::spawn_blocking(move || shrunk(&stored)).await;
+            return shrunk.unwrap_or_else(|why| Err(Error::new(Code::Internal, why.to_string()).into()));
+        }
+        file(stored, digest, part, headers)
     }
 }
 
@@ -175,6 +188,12 @@ fn manifest_query(query: &str) -> Result<Part> {
     }
 }
 
+/// `from`: the package that whoever asks for a patch has.
+fn patch_query(query: &str) -> Result<Digest> {
+    let from = query.split('&').find_map(|pair| pair.strip_prefix("from="));
+    from.ok_or_else(|| Error::new(Code::BadInput, "a patch leads from another package: ?from=DIGEST"))?.parse()
+}
+
 /// `session` of a manifest's or provenance's query.
 fn session_query(query: &str) -> Result<Option<SessionId>> {
     query.split('&').find_map(|pair| pair.strip_prefix("session=")).map(str::parse).transpose()
@@ -203,6 +222,7 @@ fn file(stored: Stored, digest: Digest, part: Part, headers: &HeaderMap) -> Answ
         Part::Package => (GZIP, format!("\"{digest}\"")),
         Part::Manifest(_) | Part::Named(_) => (JSON, format!("\"{digest}.manifest\"")),
         Part::Provenance(_) => (JSON, format!("\"{digest}.provenance\"")),
+        Part::Patch(from) => (PATCH, format!("\"{digest}.from.{from}\"")),
     };
     let range = asked_range(headers, &tag, stored.length)
         .map_err(|error| Refusal::ours(error).with_status(StatusCode::RANGE_NOT_SATISFIABLE))?;
@@ -216,6 +236,25 @@ fn file(stored: Stored, digest: Digest, part: Part, headers: &HeaderMap) -> Answ
     response.headers_mut().insert(ACCEPT_RANGES, HeaderValue::from_static("bytes"));
     set(&mut response, ETAG, tag);
     Ok(response)
+}
+
+/// The whole of a statement, compressed.
+fn shrunk(stored: &Stored) -> Answered {
+    let (mut whole, mut bytes) = (vec![0; usize::try_from(stored.length).unwrap_or(0)], Vec::new());
+    let read = stored.file.read_exact_at(&mut whole, 0);
+    read.and_then(|()| GzEncoder::new(&*whole, Compression::default()).read_to_end(&mut bytes))
+        .map_err(|why| Error::io("reading", Path::new("a statement"), &why))?;
+    let mut response = json(bytes);
+    response.headers_mut().insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+    response.headers_mut().insert(VARY, HeaderValue::from_static("accept-encoding"));
+    Ok(response)
+}
+
+/// Whether gzip will do, and the whole (RFC 9110, 12.5.3).
+fn takes_gzip(headers: &HeaderMap) -> bool {
+    let wanted = headers.get(ACCEPT_ENCODING).and_then(|value| value.to_str().ok()).unwrap_or("");
+    let gzip = wanted.split(',').map(|one| one.replace(' ', "")).find(|one| one.split(';').next() == Some("gzip"));
+    gzip.is_some_and(|gzip| !matches!(gzip.as_str(), "gzip;q=0" | "gzip;q=0.0")) && !headers.contains_key(RANGE)
 }
 
 /// The range that a request asks for; `None` for the whole, also where it wants a range of another version only.

@@ -6,6 +6,7 @@
 
 mod check;
 mod cut;
+mod delta;
 mod entry;
 pub(crate) mod fault;
 mod folder;
@@ -14,6 +15,7 @@ pub mod manifest;
 mod names;
 mod ordered;
 mod pack;
+mod patch;
 mod pieces;
 pub mod provenance;
 mod reader;
@@ -32,6 +34,7 @@ pub use check::{check_digest, check_file, check_tree};
 pub use cut::Cut;
 pub use manifest::{Manifest, PackageId, Piece, VerifiedManifest};
 pub use pack::{Packed, pack};
+pub use patch::{MAX_PATCH_BYTES, Pieced, apply_patch, make_patch};
 pub use pieces::check_piece;
 pub use provenance::Provenance;
 pub use unpack::unpack;

@@ -74,10 +74,14 @@ fn chi_squared(bytes: &[u8]) -> u64 {
 /// # Errors
 /// `bad-digest`.
 pub fn check_piece(bytes: &[u8], piece: &Piece) -> Result<()> {
-    if bytes.len() as u64 != piece.length || Hash::of(bytes) != piece.hash {
+    check(bytes, piece.offset, piece.length, &piece.hash)
+}
+
+fn check(bytes: &[u8], offset: u64, length: u64, hash: &Hash) -> Result<()> {
+    if bytes.len() as u64 != length || Hash::of(bytes) != *hash {
         return Err(Error::new(
             Code::BadDigest,
-            format!("the package's piece at byte {} is not what its manifest promises", piece.offset),
+            format!("the package's piece at byte {offset} is not what its manifest promises"),
         )
         .hint("fetch the package again"));
     }
@@ -89,17 +93,37 @@ pub fn check_piece(bytes: &[u8], piece: &Piece) -> Result<()> {
 /// # Errors
 /// `bad-digest` where the bytes are not the promised ones or too few.
 pub(super) fn read(package: &File, piece: &Piece) -> Result<Vec<u8>> {
-    let too_long = |_| Error::new(Code::TooLarge, format!("the piece at byte {} is too large", piece.offset));
-    let mut bytes = vec![0; usize::try_from(piece.length).map_err(too_long)?];
-    package.read_exact_at(&mut bytes, piece.offset).map_err(|why| match why.kind() {
+    read_at(package, piece.offset, piece.length, &piece.hash)
+}
+
+/// The same of a piece of which less is known.
+pub(super) fn read_at(package: &File, offset: u64, length: u64, hash: &Hash) -> Result<Vec<u8>> {
+    let too_long = |_| Error::new(Code::TooLarge, format!("the piece at byte {offset} is too large"));
+    let mut bytes = vec![0; usize::try_from(length).map_err(too_long)?];
+    package.read_exact_at(&mut bytes, offset).map_err(|why| match why.kind() {
         ErrorKind::UnexpectedEof => {
-            Error::new(Code::BadDigest, format!("the package ends within its piece at byte {}", piece.offset))
+            Error::new(Code::BadDigest, format!("the package ends within its piece at byte {offset}"))
                 .hint("fetch the package again")
         }
-        _ => Error::new(Code::Io, format!("reading the package's piece at byte {}: {why}", piece.offset)),
+        _ => Error::new(Code::Io, format!("reading the package's piece at byte {offset}: {why}")),
     })?;
-    check_piece(&bytes, piece)?;
+    check(&bytes, offset, length, hash)?;
     Ok(bytes)
+}
+
+/// Inflates a member that says itself how long it gets, if that is at most `limit` bytes.
+///
+/// # Errors
+/// `bad-archive`.
+pub(super) fn inflate_at_most(member: &[u8], limit: u64) -> Result<Vec<u8>> {
+    let promised = member.last_chunk::<4>().map_or(0, |length| u64::from(u32::from_le_bytes(*length)));
+    if promised > limit {
+        return Err(Error::new(
+            Code::BadArchive,
+            format!("a gzip member promises {promised} bytes, more than {limit}"),
+        ));
+    }
+    inflate_to(member, 0, promised)
 }
 
 /// Inflates one verified piece to exactly its promised length: never more, and to the end of its trailer.
@@ -107,25 +131,28 @@ pub(super) fn read(package: &File, piece: &Piece) -> Result<Vec<u8>> {
 /// # Errors
 /// `bad-archive`.
 pub(super) fn inflate(bytes: &[u8], piece: &Piece) -> Result<Vec<u8>> {
-    let refuse =
-        |why: &str| Error::new(Code::BadArchive, format!("the package's piece at byte {} {why}", piece.offset));
+    inflate_to(bytes, piece.offset, piece.raw_length)
+}
+
+fn inflate_to(bytes: &[u8], offset: u64, promised: u64) -> Result<Vec<u8>> {
+    let refuse = |why: &str| Error::new(Code::BadArchive, format!("the package's piece at byte {offset} {why}"));
     let body = bytes.strip_prefix(&HEADER).ok_or_else(|| refuse("does not begin with the one header allowed"))?;
     let (body, trailer) =
         body.split_last_chunk::<TRAILER_BYTES>().ok_or_else(|| refuse("is too short for a gzip member"))?;
-    let raw_length = usize::try_from(piece.raw_length).map_err(|_| refuse("is too large for this machine"))?;
+    let raw_length = usize::try_from(promised).map_err(|_| refuse("is too large for this machine"))?;
     // One byte more than promised: room to notice that there is more, and none to hold it.
     let mut raw = vec![0; raw_length + 1];
     let mut stream = Decompress::new(false);
     let status = stream
         .decompress(body, &mut raw, FlushDecompress::Finish)
         .map_err(|why| refuse(&format!("cannot be inflated: {why}")))?;
-    if stream.total_out() > piece.raw_length {
+    if stream.total_out() > promised {
         return Err(refuse(&format!("inflates to more than the promised {raw_length} bytes")));
     }
     if status != Status::StreamEnd {
         return Err(refuse("is cut off"));
     }
-    if stream.total_out() != piece.raw_length {
+    if stream.total_out() != promised {
         return Err(refuse(&format!("inflates to {} bytes instead of {raw_length}", stream.total_out())));
     }
     if stream.total_in() != body.len() as u64 {

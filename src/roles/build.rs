@@ -110,6 +110,7 @@ impl Node {
         let made = workshop.make(job, wanted)?;
         let digest = made.packed.digest;
         packages.put_package(&made.path, &digest)?;
+        packages.note_pieces(&digest, made.packed.pieces.iter().map(|piece| (piece.hash, piece.length)))?;
         let manifest = job.manifest(&made.packed);
         let bytes = manifest.seal(&self.identity.signing()).to_json();
         let named = Digest::of(&bytes);

@@ -47,7 +47,15 @@ impl Handler for Live {
         })
     }
     fn package(&self, peer: Caller, digest: Digest, part: Part) -> Answering<'_, Result<Stored>> {
-        Box::pin(async move { blocking(|| self.stored(peer, digest, part)) })
+        Box::pin(async move {
+            blocking(|| self.may_have(peer, digest))?;
+            let file = match part {
+                Part::Patch(old) => self.patch(peer, old, digest).await?,
+                part => blocking(|| self.open(peer.key, digest, part))?,
+            };
+            let length = file.metadata().map_err(|why| Error::io("reading", &self.node.state.packages(), &why))?.len();
+            Ok(Stored { file, length })
+        })
     }
     fn node(&self, peer: Caller) -> Answering<'_, Result<serde_json::Value>> {
         Box::pin(async move {
@@ -110,24 +118,32 @@ impl Live {
         let _ = self.node.audit.record(self.node.system.now(), entry);
     }
     /// A12: only what was delivered to this key.
-    fn stored(&self, peer: Caller, digest: Digest, part: Part) -> Result<Stored> {
-        let packages = Packages::of(&self.node.state);
-        if !packages.may_read(&digest, &peer.key)? {
-            let error = Error::new(
-                Code::NotPermitted,
-                format!("the package {} is not for {}", digest.short(), peer.key.short()),
-            );
-            self.audit(peer, &error);
-            return Err(error);
+    fn may_have(&self, peer: Caller, digest: Digest) -> Result<()> {
+        if Packages::of(&self.node.state).may_read(&digest, &peer.key)? {
+            return Ok(());
         }
-        let file = match part {
-            Part::Package => packages.open_package(&digest)?,
-            Part::Manifest(session) => self.open_statement(peer.key, digest, session, Statements::manifest_path)?,
-            Part::Named(manifest) => self.open_manifest(&manifest)?,
-            Part::Provenance(session) => self.open_statement(peer.key, digest, session, Statements::provenance_path)?,
-        };
-        let length = file.metadata().map_err(|why| Error::io("reading", &self.node.state.packages(), &why))?.len();
-        Ok(Stored { file, length })
+        let why = format!("the package {} is not for {}", digest.short(), peer.key.short());
+        let error = Error::new(Code::NotPermitted, why);
+        self.audit(peer, &error);
+        Err(error)
+    }
+    fn open(&self, key: Key, digest: Digest, part: Part) -> Result<std::fs::File> {
+        match part {
+            Part::Package | Part::Patch(_) => Packages::of(&self.node.state).open_package(&digest),
+            Part::Manifest(session) => self.open_statement(key, digest, session, Statements::manifest_path),
+            Part::Named(manifest) => self.open_manifest(&manifest),
+            Part::Provenance(session) => self.open_statement(key, digest, session, Statements::provenance_path),
+        }
+    }
+    /// What leads from the one package to the other, for those who may have both.
+    async fn patch(&self, peer: Caller, old: Digest, new: Digest) -> Result<std::fs::File> {
+        let packages = Packages::of(&self.node.state);
+        // Whoever asks may have got the old one elsewhere: that is nothing to audit.
+        if !blocking(|| packages.may_read(&old, &peer.key))? {
+            let why = format!("there is no patch from {} to {} here", old.short(), new.short());
+            return Err(Error::new(Code::NotFound, why));
+        }
+        self.patches.between(&packages, old, new).await
     }
     /// The statement about what was delivered to this key, in the session that is named or in any.
     fn open_statement(

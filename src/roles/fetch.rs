@@ -1,19 +1,24 @@
 //! Fetching a package: from where it is said to be, and from packages that are here already what they share with it.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::fs::File;
+use std::os::unix::fs::FileExt;
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::node::{Node, blocking};
 use crate::model::error::IoContext;
 use crate::model::{Digest, Event, Hash, Result, Source, Span, Time};
 use crate::node::{Here, Manners, PieceRef, Wanted, download};
-use crate::package::VerifiedManifest;
+use crate::package::{Pieced, VerifiedManifest, apply_patch};
 use crate::store::packages::Packages;
 use crate::store::tree;
 
 /// Other packages that are looked through for pieces, the latest ones first: versions of one thing come close together.
 const LOOKED_THROUGH: usize = 32;
+/// Bytes that are missing, at least, for a patch to be asked for: fewer are there in one round trip, too.
+const WORTH_PATCHING: u64 = 16 << 10;
 /// How often a download tells how far it is.
 const TELL: Span = Span::from_ms(100);
 
@@ -38,9 +43,14 @@ impl Node {
         let pieces: Vec<_> = of_manifest
             .map(|piece| PieceRef { offset: piece.offset, length: piece.length, hash: piece.hash })
             .collect();
-        let here = blocking(|| pieces_here(&packages, &pieces))?;
+        let Shared { here, nearest } = blocking(|| pieces_here(&packages, &pieces))?;
         let partial = packages.partial(&digest)?;
         let file = tree::open_read_write(&partial)?;
+        let missing = size - here.iter().map(|here| pieces[here.piece].length).sum::<u64>();
+        if let Some(old) = nearest.filter(|_| missing >= WORTH_PATCHING) {
+            let of = if sources.is_empty() { &otherwise } else { &sources };
+            self.patch(&packages, old, digest, &pieces, of, &file).await?;
+        }
         let pace = Mutex::new(Pace::default());
         let progress = |done| {
             let told = pace.lock().unwrap_or_else(PoisonError::into_inner).tell(digest, done, size, self.system.now());
@@ -52,29 +62,64 @@ impl Node {
         packages.put_package(&partial, &digest)?;
         packages.note_pieces(&digest, pieces.iter().map(|piece| (piece.hash, piece.length)))
     }
+
+    /// Makes what pieces it can of a patch from the package `old`, which is here. Where nobody has such a patch, or it is
+    /// of no use, they are fetched.
+    async fn patch(
+        &self,
+        packages: &Packages,
+        old: Digest,
+        new: Digest,
+        pieces: &[PieceRef],
+        of: &[Source],
+        into: &File,
+    ) -> Result<()> {
+        let is_begun = into.metadata().is_ok_and(|metadata| metadata.len() > 0);
+        let node = of.iter().find_map(|source| if let Source::Node(node) = source { Some(node) } else { None });
+        let Some(node) = node.filter(|_| !is_begun) else { return Ok(()) };
+        let Ok(patch) = self.client.patch(node, new, old).await else { return Ok(()) };
+        blocking(|| {
+            let (file, listed) = (packages.open_package(&old)?, packages.pieces(&old)?);
+            let wanted: Vec<_> = pieces.iter().map(|piece| (piece.hash, piece.length)).collect();
+            let keep = &mut |piece: usize, bytes: &[u8]| {
+                into.write_all_at(bytes, pieces[piece].offset).doing("writing", Path::new("the package"))
+            };
+            apply_patch(&patch, Pieced { file: &file, pieces: &listed }, &wanted, keep).map(drop)
+        })
+    }
 }
 
-/// Where other packages seem to have pieces of this one.
-fn pieces_here(packages: &Packages, wanted: &[PieceRef]) -> Result<Vec<Here>> {
+/// What other packages here seem to have of one that is wanted.
+struct Shared {
+    here: Vec<Here>,
+    /// The package that has most of it.
+    nearest: Option<Digest>,
+}
+
+fn pieces_here(packages: &Packages, wanted: &[PieceRef]) -> Result<Shared> {
     let by_hash: HashMap<(Hash, u64), usize> =
         wanted.iter().enumerate().map(|(at, piece)| ((piece.hash, piece.length), at)).collect();
-    let mut found = HashMap::new();
+    let (mut found, mut nearest) = (HashMap::new(), (0, None));
     for other in packages.with_pieces(LOOKED_THROUGH)? {
-        let (mut offset, mut file) = (0, None::<Arc<File>>);
+        let (mut offset, mut shared, mut file) = (0, 0, None::<Arc<File>>);
         for (hash, length) in packages.pieces(&other)? {
-            if let Some(&piece) = by_hash.get(&(hash, length))
-                && !found.contains_key(&piece)
-            {
-                let file = match &file {
-                    Some(file) => Arc::clone(file),
-                    None => Arc::clone(file.insert(Arc::new(packages.open_package(&other)?))),
-                };
-                found.insert(piece, Here { piece, file, offset });
+            if let Some(&piece) = by_hash.get(&(hash, length)) {
+                shared += length;
+                if let Entry::Vacant(place) = found.entry(piece) {
+                    let file = match &file {
+                        Some(file) => Arc::clone(file),
+                        None => Arc::clone(file.insert(Arc::new(packages.open_package(&other)?))),
+                    };
+                    place.insert(Here { piece, file, offset });
+                }
             }
             offset += length;
         }
+        if shared > nearest.0 {
+            nearest = (shared, Some(other));
+        }
     }
-    Ok(found.into_values().collect())
+    Ok(Shared { here: found.into_values().collect(), nearest: nearest.1 })
 }
 
 /// How fast a download is.

@@ -9,6 +9,7 @@ use tokio::sync::Notify;
 use super::drive::ByHand;
 use super::inbox::Inboxes;
 use super::node::{Node, blocking, locked};
+use super::patches::Patches;
 use crate::model::{Code, Event, Key, Party, Result, SessionId, Time};
 use crate::store::file;
 
@@ -22,6 +23,7 @@ pub(super) struct Live {
     sessions: Mutex<HashMap<(SessionId, Party), Arc<Notify>>>,
     /// Rung at every change, for polls that wait.
     pub(super) changed: Notify,
+    pub(super) patches: Patches,
     /// Sessions that had come to rest when their logs were so long, in bytes.
     at_rest: Mutex<HashMap<(SessionId, Party), u64>>,
 }
@@ -34,6 +36,7 @@ impl Live {
             inboxes: Inboxes::new(now_ms),
             sessions: Mutex::default(),
             changed: Notify::new(),
+            patches: Patches::default(),
             at_rest: Mutex::default(),
         }
     }

@@ -26,6 +26,7 @@ pub mod offers;
 pub mod order;
 pub mod outbox;
 pub mod part;
+mod patches;
 pub mod policy;
 pub mod poll;
 pub mod programs;

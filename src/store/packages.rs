@@ -2,11 +2,13 @@
 
 use std::collections::BTreeSet;
 use std::fs::File;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use super::file;
 use super::lock::Lock;
 use super::state::StateDir;
+use crate::model::error::IoContext;
 use crate::model::{Code, Digest, Error, Hash, Key, Result, Span};
 
 /// The longest signed manifest, in bytes.
@@ -92,6 +94,14 @@ impl Packages {
             line.split_once(' ').and_then(|(hash, length)| Some((hash.parse().ok()?, length.parse().ok()?)))
         };
         Ok(String::from_utf8_lossy(&text).lines().map_while(read).collect())
+    }
+
+    /// A file that no name leads to, holding these bytes: it goes with its last handle.
+    pub fn unnamed(&self, bytes: &[u8]) -> Result<File> {
+        let folder = self.state.packages();
+        let mut file = tempfile::tempfile_in(&folder).doing("creating a file in", &folder)?;
+        file.write_all(bytes).doing("writing a file in", &folder)?;
+        Ok(file)
     }
 
     /// Keeps a signed statement about a package, durably.

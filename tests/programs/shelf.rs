@@ -84,6 +84,22 @@ write = ["data/"]
     Program { definition, files: vec![("app/hello.txt.j2", hello), ("app/run.sh", run)] }
 }
 
+/// Two megabytes of text in many files, three of which begin with a number.
+pub(crate) fn tome(version: &str, number: u32) -> Program {
+    let mut program = plain(version, "MIT");
+    let mut word = 0_u32;
+    let names = (0..200).map(|page| format!("app/page-{page}").leak() as &'static str);
+    program.files.extend(names.enumerate().map(|(page, name)| {
+        let mut text = if matches!(page, 7 | 100 | 180) { format!("version {number}\n") } else { String::new() };
+        for _ in 0..1500 {
+            word = word.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            text.push_str(&format!("{word:x} "));
+        }
+        (name, text)
+    }));
+    program
+}
+
 /// A program that is the same for every device, and has nothing to run.
 pub(crate) fn plain(version: &str, license: &str) -> Program {
     let definition = format!(

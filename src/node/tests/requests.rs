@@ -6,9 +6,9 @@ use tokio::time::Instant;
 
 use super::support::{Recorder, Running, client, identity, posted};
 use crate::message::Secret;
-use crate::model::Code;
+use crate::model::{Code, Digest};
 use crate::node::limits::{MESSAGE_BYTES, REQUESTS_PER_KEY};
-use crate::node::{Client, PostAnswer};
+use crate::node::{Client, Part, PostAnswer};
 
 #[tokio::test]
 async fn a_message_with_its_secrets_goes_and_its_answer_comes_back() {
@@ -30,6 +30,40 @@ async fn a_refusal_comes_with_its_code_its_hint_and_who_refused() {
     let who = format!("the node {} at {} refused: may not", server.identity.key().short(), server.at);
     assert_eq!(error.message, who);
     assert!(recorder.refusals.lock().unwrap().is_empty(), "the handler's own refusals are its own to record");
+}
+
+#[tokio::test]
+async fn a_statement_comes_compressed_to_who_asks_so_and_is_the_same() {
+    let (recorder, digest) = Recorder::with_package(b"package");
+    let manifest: Vec<u8> = (0..5000).flat_map(|number| format!("{{\"piece\":{number}}}").into_bytes()).collect();
+    recorder.files.lock().unwrap().insert((digest, Part::Manifest(None)), manifest.clone());
+    let server = Running::start(Arc::clone(&recorder)).await;
+    assert!(client().manifest(&server.address(), digest, None).await.unwrap() == manifest);
+    let path = format!("GET /v1/packages/{digest}/manifest");
+    let length =
+        |answer: String| answer.split("content-length: ").nth(1).unwrap().split("\r\n").next().unwrap().to_owned();
+    let shrunk = server.ask(&path, "Accept-Encoding: br, gzip\r\n").await;
+    assert!(shrunk.contains("content-encoding: gzip\r\n") && shrunk.contains("vary: accept-encoding\r\n"), "{shrunk}");
+    assert!(length(shrunk).parse::<usize>().unwrap() < manifest.len() / 4);
+    for plain in ["", "Accept-Encoding: gzip;q=0\r\n", "Accept-Encoding: br\r\n"] {
+        let whole = server.ask(&path, plain).await;
+        assert!(!whole.contains("content-encoding"), "{plain}");
+        assert_eq!(length(whole), manifest.len().to_string(), "{plain}");
+    }
+    let part = server.ask(&path, "Accept-Encoding: gzip\r\nRange: bytes=0-9\r\n").await;
+    assert!(part.starts_with("HTTP/1.1 206") && part.ends_with("{\"piece\":0"), "{part}");
+}
+
+#[tokio::test]
+async fn a_patch_is_asked_for_by_both_packages() {
+    let (recorder, digest) = Recorder::with_package(b"package");
+    let old = Digest::of(b"old");
+    recorder.files.lock().unwrap().insert((digest, Part::Patch(old)), b"patch".to_vec());
+    let server = Running::start(Arc::clone(&recorder)).await;
+    assert_eq!(client().patch(&server.address(), digest, old).await.unwrap(), b"patch");
+    assert_eq!(client().patch(&server.address(), old, digest).await.unwrap_err().code, Code::NotFound);
+    let refused = server.ask(&format!("GET /v1/packages/{digest}/patch"), "").await;
+    assert!(refused.starts_with("HTTP/1.1 400"), "{refused}");
 }
 
 #[tokio::test]
