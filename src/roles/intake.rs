@@ -9,7 +9,7 @@ use super::catalogue;
 use super::forks;
 use super::invitations;
 use super::node::Node;
-use super::programs::offer;
+use super::programs::{handed, offer};
 use super::sitting::{Sitting, message_of};
 use crate::message::secret::roster_secret;
 use crate::message::{Body, Commitment, Message, Secrets, Verified};
@@ -66,7 +66,7 @@ impl Node {
             Body::Rotated(rotated) => self.rotated(&message, rotated).map(|()| None),
             Body::Enrol(_) => self.enrol(&message, &posted.secrets, source).map(Some),
             Body::ProgramRequest(_) => offer::program_request(self, &message, source),
-            Body::ProgramReport(_) => offer::program_report(self, &message).map(|()| None),
+            Body::ProgramReport(_) => handed::program_report(self, &message).map(|()| None),
             Body::Invitation(_) => invitations::take(self, &message, &posted.secrets).map(|()| None),
             _ => self.take_in_session(source, &message, &posted.secrets),
         }

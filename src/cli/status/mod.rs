@@ -12,7 +12,7 @@ use super::shell::Shell;
 use crate::model::{Code, Error, Party, Result, SessionId, SessionState, Time};
 use crate::process::sandbox::Level;
 use crate::roles::Node;
-use crate::roles::programs::{self, offer::Handed};
+use crate::roles::programs::{self, handed::Handed};
 use crate::roles::sitting::Projection;
 use crate::roles::timeline::timeline;
 use crate::roles::transcript::{self, Transcript};

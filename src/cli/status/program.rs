@@ -6,7 +6,7 @@ use crate::cli::shell::Shell;
 use crate::model::{Code, Error, Result};
 use crate::roles::Node;
 use crate::roles::programs::Summary;
-use crate::roles::programs::offer::{Handed, Installation};
+use crate::roles::programs::handed::{Handed, Installation};
 use crate::store::programs::Program;
 use crate::ui::escape::escape_line;
 use crate::ui::table::table;

@@ -5,6 +5,7 @@
 pub mod ask;
 pub mod file;
 mod given;
+pub mod handed;
 pub mod install;
 pub mod mail;
 pub mod offer;
