@@ -77,7 +77,10 @@ pub fn apply_patch(
 ) -> Result<usize> {
     let (from, mut compressor) = (offsets(old.pieces), Compressor::new());
     let mut made = 0;
-    while let Some((piece, bytes)) = apply_record(&mut patch, old, &from, &mut compressor) {
+    // No more than an honest maker says: the same piece over and over would cost time without end.
+    while made < MAX_PATCHED
+        && let Some((piece, bytes)) = apply_record(&mut patch, old, &from, &mut compressor)
+    {
         match new.get(piece) {
             Some((hash, length)) if bytes.len() as u64 == *length && Hash::of(&bytes) == *hash => keep(piece, &bytes)?,
             _ => break,
