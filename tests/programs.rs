@@ -250,3 +250,48 @@ fn b14_an_update_after_a_small_change_brings_little_more_than_the_change() {
     assert_eq!(sandbox.run("anna", &install).ok()["version"], "2.0.0");
     assert!(way.came() - before > 1_000_000);
 }
+
+#[test]
+fn b7_where_nobody_says_the_best_version_of_a_contact_that_may_provide_is_taken_and_said_so() {
+    let (sandbox, shelf) = neighbours();
+    shelf.put("tune", &plain("1.0.0", "MIT"));
+    let shop = sandbox.serve("shop", &["--services", shelf.path()]);
+    // There is but one that may provide: it is asked.
+    let installed = sandbox.run("anna", &["install", "tune", "--yes"]).document();
+    assert_eq!((&installed["version"], &installed["source"]), (&"1.0.0".into(), &shop.address().into()));
+    let quiet = ["--interface", "lo", "--yes"];
+    sandbox.run("anna", &[&["install", "tone"], &quiet[..]].concat()).fails(6, "unknown-service").hints(&["tune"]);
+
+    // Of two, both are; the signer is the same.
+    shelf.put("tune", &plain("2.0.0", "MIT"));
+    let (cleo, anna) =
+        (sandbox.init("cleo"), sandbox.run("anna", &["init"]).ok()["address"].as_str().unwrap().to_owned());
+    for (node, address) in [("anna", &anna), ("shop", &shop.address().to_owned())] {
+        sandbox.trust(node, "cleo", &cleo, "request");
+        sandbox.trust("cleo", node, address, "provide");
+    }
+    let _anna = sandbox.serve("anna", &["--share"]);
+    let install = [&["-v", "install", "tune"], &quiet[..]].concat();
+    let taken = sandbox.run("cleo", &install);
+    assert_eq!(taken.document()["version"], "2.0.0", "{taken:?}");
+    assert!(
+        taken.stderr.contains("tune 2.0.0 comes from shop") && taken.stderr.contains("of 2 that offer it"),
+        "{taken:?}"
+    );
+    sandbox.run("cleo", &[&["install", "tone"], &quiet[..]].concat()).fails(6, "not-found").hints(&["--from"]);
+
+    // Of the same name, but not the same program.
+    let other = Shelf::new(&sandbox);
+    let dora = sandbox.init("dora");
+    sandbox.trust("dora", "cleo", &cleo, "request");
+    sandbox.trust("cleo", "dora", &dora, "provide");
+    let _dora = sandbox.serve("dora", &["--services", other.path()]);
+    let choice = sandbox.run("cleo", &install);
+    assert_eq!(choice.code, 2, "{choice:?}");
+    assert!(
+        ["prompt-needed", "of shop", "of dora", "--from"].iter().all(|word| choice.stderr.contains(word)),
+        "{choice:?}"
+    );
+    let named = [&["install", "tune@shop"], &quiet[..]].concat();
+    assert_eq!(sandbox.run("cleo", &named).document()["already"], true);
+}

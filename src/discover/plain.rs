@@ -1,5 +1,6 @@
 //! Plain HTTP to a neighbour: its URLs, and one request with a limit for everything.
 
+use std::fmt;
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::time::Duration;
 
@@ -36,6 +37,23 @@ impl Url {
         let at = SocketAddrV4::new(ip.parse().ok()?, port);
         let path = if path.is_empty() { "/" } else { path }.to_owned();
         (scheme.eq_ignore_ascii_case("http://") && is_plain).then_some(Self { at, path })
+    }
+    /// What a document that was fetched from here refers to (RFC 3986 §5.2, without dot segments, which servers resolve);
+    /// none where that is on another machine.
+    pub fn join(&self, reference: &str) -> Option<Self> {
+        let folder = &self.path[..self.path.split('?').next()?.rfind('/')? + 1];
+        let url = match reference {
+            reference if reference.contains("://") => reference.to_owned(),
+            reference if reference.starts_with("//") => return None,
+            reference if reference.starts_with('/') => format!("http://{}{reference}", self.at),
+            reference => format!("http://{}{folder}{reference}", self.at),
+        };
+        Self::read(&url).filter(|url| url.at.ip() == self.at.ip())
+    }
+}
+impl fmt::Display for Url {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "http://{}{}", self.at, self.path)
     }
 }
 

@@ -1,5 +1,6 @@
 //! What a service is: `service.toml`, the interface made of it, options, roster, templates, tariff. Text in, types out.
 
+pub mod advertised;
 pub mod consent;
 pub mod counted;
 pub mod definition;
@@ -20,6 +21,7 @@ pub mod tariff;
 pub mod template;
 pub mod usage;
 
+pub use advertised::ServiceType;
 pub use definition::{Definition, Permissions, Role, RoleTerms, Run};
 pub use device::DeviceDescription;
 pub use interface::Interface;

@@ -15,8 +15,8 @@ use crate::model::{Code, Digest, Error, Key, Result, ServiceName};
 pub const MAX_PROGRAMS: usize = 500;
 /// Characters of a text that a query has.
 const TEXT_CHARS: usize = 200;
-/// Licenses that a query names.
-const MAX_LICENSES: usize = 64;
+/// Licenses, and types of services, that a query names.
+pub const MAX_ITEMS: usize = 64;
 
 /// What is asked.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -44,9 +44,9 @@ pub struct Filter {
     /// Bytes of its package. One whose size is not known is not left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_size: Option<u64>,
-    /// The advertised service type that it makes usable.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub enables: Option<String>,
+    /// Advertised service types, one of which it makes usable; a single one is written as a text.
+    #[serde(default, skip_serializing_if = "Vec::is_empty", with = "one_or_more")]
+    pub enables: Vec<String>,
 }
 
 /// A program as lists show it.
@@ -137,9 +137,11 @@ impl Query {
     /// `too-large`.
     pub fn check(self) -> Result<Self> {
         let Filter { text, category, license, enables, .. } = &self.filter;
-        let texts = [text, category, enables].into_iter().flatten();
-        if license.len() > MAX_LICENSES || texts.chain(license).any(|text| text.chars().count() > TEXT_CHARS) {
-            let why = format!("a query with a text over {TEXT_CHARS} characters, or more than {MAX_LICENSES} licenses");
+        let texts = [text, category].into_iter().flatten().chain(license).chain(enables);
+        let is_long = [license, enables].iter().any(|list| list.len() > MAX_ITEMS);
+        if is_long || texts.into_iter().any(|text| text.chars().count() > TEXT_CHARS) {
+            let why =
+                format!("a query with a text over {TEXT_CHARS} characters, or more than {MAX_ITEMS} licenses or types");
             return Err(Error::new(Code::TooLarge, why));
         }
         Ok(Self { device: self.device.check()?, ..self })
@@ -177,10 +179,6 @@ impl Query {
 }
 
 impl Filter {
-    /// Whether everything is wanted.
-    pub fn is_open(&self) -> bool {
-        *self == Self::default()
-    }
     fn unmet(&self, listed: &Listed) -> Vec<Unmet> {
         let category = listed.category.as_deref().unwrap_or("none");
         let mut unmet = Vec::new();
@@ -198,9 +196,9 @@ impl Filter {
         if let (Some(most), Some(size)) = (self.max_size, listed.size.filter(|size| Some(*size) > self.max_size)) {
             unmet.push(Unmet::new("max-size", &format_args!("{most} bytes"), format!("{size} bytes")));
         }
-        if let Some(wanted) = self.enables.as_ref().filter(|wanted| !listed.enables.contains(wanted)) {
+        if !self.enables.is_empty() && !self.enables.iter().any(|wanted| listed.enables.contains(wanted)) {
             let enables = if listed.enables.is_empty() { "none".to_owned() } else { listed.enables.join(", ") };
-            unmet.push(Unmet::new("enables", wanted, enables));
+            unmet.push(Unmet::new("enables", &self.enables.join(" or "), enables));
         }
         unmet
     }
@@ -221,6 +219,31 @@ fn is_about(listed: &Listed, text: &str) -> bool {
     let category = listed.category.as_deref().unwrap_or_default();
     let all = format!("{} {} {category}", listed.name, listed.summary).to_lowercase();
     text.to_lowercase().split_whitespace().all(|word| all.contains(word))
+}
+
+/// A list in which one item is written as a text.
+mod one_or_more {
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Written {
+        One(String),
+        More(Vec<String>),
+    }
+
+    pub(super) fn serialize<S: Serializer>(list: &[String], serializer: S) -> Result<S::Ok, S::Error> {
+        match list {
+            [one] => one.serialize(serializer),
+            list => list.serialize(serializer),
+        }
+    }
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
+        Ok(match Written::deserialize(deserializer)? {
+            Written::One(one) => vec![one],
+            Written::More(list) => list,
+        })
+    }
 }
 
 /// A category is below itself and below every beginning of its path.
@@ -313,6 +336,7 @@ mod tests {
             (json!({"max_size": 100}), &["chess", "opener", "draw"]),
             (json!({"enables": "urn:x:garage:1"}), &["opener"]),
             (json!({"enables": "urn:x:garage"}), &[]),
+            (json!({"enables": ["_door._tcp", "urn:x:garage:1"]}), &["opener"]),
             (json!({"category": "games", "license": ["MIT"]}), &[]),
         ] {
             assert_eq!(names(&filter), left, "{filter}");
@@ -350,7 +374,7 @@ mod tests {
         }
         let long = "x".repeat(TEXT_CHARS + 1);
         for (name, value) in
-            [("text", json!(long)), ("license", json!([long])), ("license", json!(vec!["MIT"; MAX_LICENSES + 1]))]
+            [("text", json!(long)), ("license", json!([long])), ("license", json!(vec!["MIT"; MAX_ITEMS + 1]))]
         {
             let text = json!({"device": {"platform": "linux-x86_64"}, name: value}).to_string();
             assert_eq!(code(&text), Code::TooLarge, "{name}");

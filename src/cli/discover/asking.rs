@@ -1,23 +1,17 @@
 //! What is asked of nodes, and what is taken of their answers: a listing is filtered here, a contact does so itself.
 
 use std::sync::Arc;
-use std::time::Duration;
 
-use tokio::task::JoinSet;
-
-use super::Args;
 use super::shown::Shown;
+use super::{Args, LONGEST};
 use crate::cli::shell::Shell;
-use crate::discover::Program;
-use crate::discover::seeing::Seen;
+use crate::discover::seeing::{Patience, Seen, SeenService, Sought, seek};
 use crate::model::{Address, Code, Error, Key, Name, Result};
 use crate::process::host;
 use crate::roles::Node;
+use crate::roles::programs::query::listed;
 use crate::service::DeviceDescription;
-use crate::service::query::{Answer, Candidate, Filter, Listed, Query};
-
-/// How long a contact that was seen may take: it is near, and what its listing says is there already.
-const CONTACT: Duration = Duration::from_secs(2);
+use crate::service::query::{Answer, Filter, Query};
 
 /// A query in the name of this node, if there is one.
 pub(super) struct Asking<'a> {
@@ -25,15 +19,25 @@ pub(super) struct Asking<'a> {
     node: Option<&'a Arc<Node>>,
 }
 
-/// What is wanted, as the flags say.
-pub(super) fn filter(args: &Args) -> Filter {
-    Filter {
+/// What is wanted, as the flags say; of a device, what enables it or any of its services.
+async fn filter(args: &Args) -> Result<Filter> {
+    let enables = match &args.enables {
+        None => Vec::new(),
+        Some(Sought::Upnp(kind) | Sought::DnsSd { kind, .. }) => {
+            kind.usable_by().iter().map(ToString::to_string).collect()
+        }
+        Some(place @ Sought::Description(_)) => {
+            let found = seek(&args.interface, place, Patience::Quiet(LONGEST)).await?;
+            found.services.first().map(SeenService::enabled_by).unwrap_or_default()
+        }
+    };
+    Ok(Filter {
         text: args.text.clone(),
         category: args.category.clone(),
         license: args.license.clone(),
         max_size: None,
-        enables: args.enables.clone(),
-    }
+        enables,
+    })
 }
 
 impl<'a> Asking<'a> {
@@ -51,7 +55,7 @@ impl<'a> Asking<'a> {
                 described.map_err(|why| Error::new(Code::Internal, format!("describing this machine: {why}")))?
             }
         };
-        let query = Query { device, filter: filter(args), explain: args.explain.clone() };
+        let query = Query { device, filter: filter(args).await?, explain: args.explain.clone() };
         let query = query.check().map_err(|why| Error::new(Code::Usage, why.message))?;
         Ok(Self { query, node })
     }
@@ -70,19 +74,12 @@ impl<'a> Asking<'a> {
     pub(super) async fn ask_contacts(&self, seen: Vec<Seen>, shell: &Shell) -> Result<Vec<Shown>> {
         let mut nodes: Vec<Shown> = seen.into_iter().map(|seen| self.shown(seen)).collect::<Result<_>>()?;
         let Some(node) = self.node else { return Ok(nodes) };
-        let mut answers = JoinSet::new();
-        for (at, shown) in nodes.iter().enumerate().filter(|(_, shown)| shown.contact.is_some()) {
-            let (node, query, address) = (Arc::clone(node), self.query.clone(), shown.address.clone());
-            answers.spawn(async move {
-                (at, tokio::time::timeout(CONTACT, node.ask_which_programs(&address, &query)).await)
-            });
-        }
-        while let Some(Ok((at, answer))) = answers.join_next().await {
-            let shown = &mut nodes[at];
+        let mut contacts: Vec<_> = nodes.iter_mut().filter(|shown| shown.contact.is_some()).collect();
+        let addresses: Vec<_> = contacts.iter().map(|shown| shown.address.clone()).collect();
+        for (shown, answer) in contacts.iter_mut().zip(node.ask_each(&addresses, &self.query).await) {
             match answer {
-                Ok(Ok(answer)) => shown.take(node.wanted_of(answer), true),
-                Ok(Err(why)) => shell.ui.warn(&format!("{} did not say what fits: {why}", shown.called())),
-                Err(_late) => shell.ui.warn(&format!("{} did not say in time what fits", shown.called())),
+                Ok(answer) => shown.take(node.wanted_of(answer), true),
+                Err(why) => shell.ui.warn(&format!("{} did not say what fits: {why}", shown.called())),
             }
         }
         Ok(nodes)
@@ -94,7 +91,7 @@ impl<'a> Asking<'a> {
         let mut shown = Shown::new(Some(seen.name), address, self.contact(&seen.key)?);
         shown.via = seen.ways.into_iter().collect();
         if let Some(programs) = seen.programs {
-            let answer = self.query.answer(programs.into_iter().filter_map(|program| candidate(program, seen.key)));
+            let answer = self.query.answer(listed(programs, seen.key));
             shown.take(self.wanted(answer), false);
         }
         Ok(shown)
@@ -109,24 +106,4 @@ impl<'a> Asking<'a> {
         let Some(node) = self.node else { return Ok(None) };
         Ok(node.contacts.by_key(key, node.system.now())?.map(|contact| contact.name))
     }
-}
-
-/// A program as a listing has it, which tells no requirements. None where its signer does not read.
-fn candidate(program: Program, node: Key) -> Option<Candidate> {
-    let signer = match program.id.split_once('@') {
-        Some((_, signer)) => signer.parse().ok()?,
-        None => node,
-    };
-    let listed = Listed {
-        name: program.name,
-        version: program.version,
-        summary: program.summary,
-        category: program.category,
-        license: program.license,
-        signer,
-        size: program.size,
-        digest: program.digest,
-        enables: program.enables,
-    };
-    Some(Candidate { listed, platforms: program.platforms, requires: Vec::new() })
 }

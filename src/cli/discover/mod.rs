@@ -11,7 +11,7 @@ use self::asking::Asking;
 use self::shown::{Shown, block, explanation, line};
 use super::install::program::address_of;
 use super::shell::Shell;
-use crate::discover::seeing::{Change, Patience, look};
+use crate::discover::seeing::{Change, Patience, Sought, look};
 use crate::model::{Code, Error, Result, ServiceName};
 use crate::service::platform::Platform;
 
@@ -30,6 +30,7 @@ const LONGEST: Duration = Duration::from_secs(3);
   deployctl discover chess --category games      programs whose name or summary has “chess”, below games
   deployctl discover --from shop --license MIT   what the contact shop has under that license
   deployctl discover --explain chess             why chess is not shown: rule, what is expected, what is there
+  deployctl discover --enables _ipp._tcp         who offers programs for printers
   deployctl discover --watch                     tell what comes, changes and goes, until Ctrl-C
   deployctl --format json discover --timeout 5s
 
@@ -47,9 +48,10 @@ pub(super) struct Args {
     /// For a machine of this platform, of which nothing else is known, in place of this machine
     #[arg(long, value_name = "PLATFORM")]
     platform: Option<Platform>,
-    /// Only programs that make this type of service usable
-    #[arg(long, value_name = "TYPE")]
-    enables: Option<String>,
+    /// Only programs that make usable what is of this type: a UPnP device or service (urn:…), or a DNS-SD service
+    /// (_door._tcp); or the device that is described at this URL on the local network
+    #[arg(long, value_name = "TYPE|URL")]
+    enables: Option<Sought>,
     /// Only programs that may be used under this license (an SPDX id); may be repeated
     #[arg(long, value_name = "LICENSE")]
     license: Vec<String>,
@@ -65,6 +67,13 @@ pub(super) struct Args {
     /// On these network interfaces alone; on all without this
     #[arg(long, value_name = "IF,…", value_delimiter = ',')]
     interface: Vec<String>,
+}
+
+impl Args {
+    /// Whether everything that fits is wanted.
+    fn is_open(&self) -> bool {
+        self.text.is_none() && self.category.is_none() && self.license.is_empty() && self.enables.is_none()
+    }
 }
 
 #[derive(Serialize)]
@@ -115,9 +124,8 @@ fn show(args: &Args, nodes: &[Shown], shell: &Shell) -> Result<()> {
         }
         return shell.ui.data(&all, || all.iter().map(explanation).collect::<Vec<_>>().join("\n"));
     }
-    let is_open = asking::filter(args).is_open();
     let shown: Vec<_> =
-        nodes.iter().filter(|node| is_open || args.from.is_some() || !node.programs.is_empty()).collect();
+        nodes.iter().filter(|node| args.is_open() || args.from.is_some() || !node.programs.is_empty()).collect();
     if shown.is_empty() && !nodes.is_empty() {
         shell.ui.note("no program fits; `--explain NAME` says why one does not");
     }

@@ -1,11 +1,14 @@
 //! `deployctl install`
 
 pub(super) mod program;
+mod sought;
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use super::shell::Shell;
 use super::{start, status};
+use crate::discover::seeing::Sought;
 use crate::model::{Code, Error, ParticipantState, Party, Result, Source};
 use crate::roles::Node;
 use crate::roles::drive::ByHand;
@@ -22,6 +25,13 @@ use crate::session::{Decision, Summary, What};
 /// A program is asked for at the node that offers it, shown with all that it may do, and installed after a yes, under the
 /// name of who signed it. A version that is older than one that was here before is refused.
 ///
+/// Where nobody says where a program is to come from, the contact whose software may be installed here is asked; where it
+/// has it not, or there are several, the contacts on the local network, too. Nodes that are not known are named with what to
+/// do about them; nothing is taken from them unasked.
+///
+/// With --for, looks for a service on the local network first, and for who offers a program that makes it usable. With
+/// --start, that is started for the service: its address and description are in the file that $DEPLOYCTL_SEEN_SERVICE names.
+///
 /// With --manifest, installs a package from its file, offline: its manifest must be signed by a contact with `provide`.
 #[derive(clap::Args)]
 #[command(after_long_help = "Examples:
@@ -31,6 +41,9 @@ use crate::session::{Decision, Summary, What};
   deployctl install 7k3q --source https://mirror.example/packages/
   deployctl install chess --from shop --start
   deployctl install deploy://KEY@shop.example:4800/programs/chess
+  deployctl install --for urn:example-org:service:DoorOpener:1 --start
+  deployctl install --for _ipp._tcp          a program for the printer that is seen
+  deployctl install --for http://192.0.2.7:8080/device.xml --from shop
   deployctl install --rollback chess         back to the generation before, of a session or a program
   deployctl install chat.tar.gz --manifest chat.manifest.json
 
@@ -38,8 +51,15 @@ To undo: deployctl remove SESSION|PROGRAM")]
 pub(super) struct Args {
     /// A session, by any unambiguous beginning of its id; a program, NAME or NAME@SIGNER; where a program can be had; or the
     /// file of a package
-    #[arg(value_name = "SESSION|PROGRAM|URI|FILE")]
-    what: String,
+    #[arg(value_name = "SESSION|PROGRAM|URI|FILE", required_unless_present = "sought")]
+    what: Option<String>,
+    /// Install what makes this usable: a type of UPnP device or service (urn:…), a type or an instance of DNS-SD (_door._tcp,
+    /// NAME._door._tcp), or the URL of a description, as it is seen on the local network
+    #[arg(long = "for", id = "sought", value_name = "TYPE|URL", conflicts_with_all = ["manifest", "rollback"])]
+    sought: Option<Sought>,
+    /// Look on these network interfaces alone; on all without this
+    #[arg(long, value_name = "IF,…", value_delimiter = ',')]
+    interface: Vec<String>,
     /// The signed manifest of a package that is installed from its file
     #[arg(long, value_name = "FILE", conflicts_with = "from")]
     manifest: Option<PathBuf>,
@@ -63,7 +83,10 @@ pub(super) struct Args {
 
 pub(super) fn run(args: &Args, shell: &Shell) -> Result<()> {
     let node = shell.node()?;
-    let what = args.what.as_str();
+    if let Some(sought) = &args.sought {
+        return shell.run(for_service(sought, args, &node, shell));
+    }
+    let what = args.what.as_deref().unwrap_or_default();
     if let Some(program) = status::program::named(&node, what)?.filter(|_| args.rollback) {
         return shell.run(program::roll_back(&program.id, &node, shell));
     }
@@ -105,6 +128,14 @@ pub(super) fn run(args: &Args, shell: &Shell) -> Result<()> {
     finish(args, summary, &node, shell)
 }
 
+async fn for_service(sought: &Sought, args: &Args, node: &Arc<Node>, shell: &Shell) -> Result<()> {
+    let (order, service) = sought::for_service(sought, args, node, shell).await?;
+    let service = serde_json::to_value(&service)
+        .map_err(|why| Error::new(Code::Internal, format!("keeping what was seen: {why}")))?;
+    let wish = Wish { root: root(args)?, sources: args.source.clone(), seen_service: Some(service) };
+    program::install(order, args, wish, node, shell).await
+}
+
 fn root(args: &Args) -> Result<Option<PathBuf>> {
     let absolute = |root: &PathBuf| std::path::absolute(root);
     args.root.as_ref().map(absolute).transpose().map_err(|why| Error::new(Code::Usage, format!("--root: {why}")))
@@ -119,7 +150,7 @@ fn part_of(text: &str, node: &Node) -> Result<Option<Projection>> {
     }
 }
 
-fn finish(args: &Args, summary: Summary, node: &std::sync::Arc<Node>, shell: &Shell) -> Result<()> {
+fn finish(args: &Args, summary: Summary, node: &Arc<Node>, shell: &Shell) -> Result<()> {
     let summary = if args.start { shell.run(start::until_ready(node, &summary, shell))? } else { summary };
     shell.ui.data(&summary, || status::describe(&summary, shell.system.now()))
 }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use super::Args;
+use super::sought::ask_around;
 use crate::cli::shell::Shell;
 use crate::cli::status::program::describe;
 use crate::cli::verify::key_of;
@@ -63,11 +64,10 @@ pub(crate) fn address_of(text: &str, node: &Node) -> Result<Address> {
 }
 
 pub(super) async fn install(order: Order, args: &Args, wish: Wish, node: &Arc<Node>, shell: &Shell) -> Result<()> {
-    let source = match &order.source {
-        Some(source) => source.clone(),
-        None => node.find_source(&order.wanted).await?,
+    let parcel = match &order.source {
+        Some(source) => node.ask_for_program(source, &order.wanted, shell.timeout).await?,
+        None => ask_around(&order.wanted, args, node, shell).await?,
     };
-    let parcel = node.ask_for_program(&source, &order.wanted, shell.timeout).await?;
     consent(node, &parcel, shell)?;
     let installed = node.install_program(&parcel, &wish).await;
     // What could not be sent stays, and goes while `serve` or another command runs.
@@ -198,7 +198,7 @@ fn screen(node: &Node, parcel: &Parcel, standing: &Standing) -> Result<Vec<Strin
 }
 
 /// A key as people compare it: in groups of four.
-fn in_groups(key: &Key) -> String {
+pub(super) fn in_groups(key: &Key) -> String {
     let text = key.to_string();
     let groups: Vec<_> = text.as_bytes().chunks(4).map(String::from_utf8_lossy).collect();
     groups.join(" ")

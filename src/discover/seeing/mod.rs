@@ -2,6 +2,8 @@
 
 mod book;
 mod search;
+mod seek;
+mod service;
 mod sighting;
 
 use std::collections::HashMap;
@@ -12,10 +14,13 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 
 pub use book::{Book, Change, Seen};
+pub use seek::{Found, seek};
+pub use service::{SeenService, Sought};
 pub use sighting::Sighting;
 
 use super::Udn;
 use super::link::{check_names, links};
+use super::upnp::service::PROGRAM_DIRECTORY;
 use crate::model::{Result, Way};
 use search::{Heard, Place, fetch};
 
@@ -43,6 +48,18 @@ pub enum Patience {
     Endless,
 }
 
+impl Patience {
+    /// When to end what began then; `quiet_since` where nothing is being fetched.
+    fn end(self, began: Instant, quiet_since: Option<Instant>) -> Option<Instant> {
+        match (self, quiet_since) {
+            (Self::For(span), _) => Some(began + span),
+            (Self::Endless, _) => None,
+            (Self::Quiet(most), None) => Some(began + most),
+            (Self::Quiet(most), Some(last)) => Some((began + ANSWERED).max(last + QUIET).min(began + most)),
+        }
+    }
+}
+
 /// Looks for nodes on the links of these interfaces, or on all where none is named; tells of each change, and in the end
 /// gives all that are there.
 ///
@@ -54,19 +71,14 @@ pub async fn look(interfaces: &[String], patience: Patience, mut tell: impl FnMu
     let mut ears = JoinSet::new();
     for link in links(interfaces)? {
         // A link that cannot be searched may yet be heard by the other way.
-        drop(search::by_ssdp(&mut ears, link, &sender));
+        drop(search::by_ssdp(&mut ears, link, PROGRAM_DIRECTORY.kind.to_owned(), &sender, search::node));
     }
     let browsing = search::by_mdns(&mut ears, interfaces, sender)?;
     let mut looking = Looking::new();
     let began = Instant::now();
     loop {
         looking.fetch_more();
-        let end = match patience {
-            Patience::For(span) => Some(began + span),
-            Patience::Endless => None,
-            Patience::Quiet(most) if looking.is_busy() => Some(began + most),
-            Patience::Quiet(most) => Some((began + ANSWERED).max(looking.last + QUIET).min(began + most)),
-        };
+        let end = patience.end(began, (!looking.is_busy()).then_some(looking.last));
         let change = tokio::select! {
             Some(one) = heard.recv() => looking.hear(one),
             Some(fetched) = looking.fetches.join_next() => looking.enter(fetched.ok().flatten()),

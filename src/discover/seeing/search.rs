@@ -34,7 +34,14 @@ const MAX_LIST: usize = 1 << 20;
 /// How long each of them may take.
 const FETCH: Duration = Duration::from_secs(2);
 
-/// Something that was heard on a link.
+/// What a device said of itself, by which machine, and what this machine is called on that link.
+pub(super) struct Said {
+    pub(super) notice: Notice,
+    pub(super) from: Ipv4Addr,
+    pub(super) own: Ipv4Addr,
+}
+
+/// A node that was heard on a link.
 pub(super) enum Heard {
     /// A device is there, and describes itself at this place.
     Device(Place),
@@ -53,14 +60,19 @@ pub(super) struct Place {
     own: Ipv4Addr,
 }
 
-/// Searches a link again and again, and hears what devices there say.
-pub(super) fn by_ssdp(ears: &mut JoinSet<()>, link: Link, heard: &Sender<Heard>) -> io::Result<()> {
+/// Searches a link for a type again and again, and hears what devices there say; what `take` makes something of is heard.
+pub(super) fn by_ssdp<T: Send + 'static>(
+    ears: &mut JoinSet<()>,
+    link: Link,
+    target: String,
+    heard: &Sender<T>,
+    take: impl Fn(Said) -> Option<T> + Send + 'static,
+) -> io::Result<()> {
     let own = speak(&link, 0)?;
     // Port 1900 may be somebody's alone; searching needs it not.
     let group = hear_group(&link).ok();
     let heard = heard.clone();
     ears.spawn(async move {
-        let target = PROGRAM_DIRECTORY.kind.to_owned();
         let search = Search { target, wait: Some(MX) }.write(GROUP, &product());
         let mut pauses = AGAIN.into_iter();
         let mut pause = Duration::ZERO;
@@ -68,8 +80,8 @@ pub(super) fn by_ssdp(ears: &mut JoinSet<()>, link: Link, heard: &Sender<Heard>)
         let (mut answers, mut notices) = ([0; MAX_DATAGRAM + 1], [0; MAX_DATAGRAM + 1]);
         loop {
             let one = tokio::select! {
-                received = own.recv_from(&mut answers) => read(received, &answers, &link),
-                received = receive(group.as_ref(), &mut notices) => read(received, &notices, &link),
+                received = own.recv_from(&mut answers) => read(received, &answers, &link).and_then(&take),
+                received = receive(group.as_ref(), &mut notices) => read(received, &notices, &link).and_then(&take),
                 () = sleep_until(next) => {
                     // A datagram may be lost anywhere; why this one was does not matter.
                     drop(own.send_to(search.as_bytes(), GROUP).await);
@@ -95,16 +107,21 @@ async fn receive(socket: Option<&UdpSocket>, buffer: &mut [u8]) -> io::Result<(u
     }
 }
 
-fn read(received: io::Result<(usize, SocketAddr)>, buffer: &[u8], link: &Link) -> Option<Heard> {
+fn read(received: io::Result<(usize, SocketAddr)>, buffer: &[u8], link: &Link) -> Option<Said> {
     let (length, SocketAddr::V4(from)) = received.ok()? else { return None };
     let from = *from.ip();
     let notice = Notice::read(&buffer[..length]).filter(|_| link.holds(from))?;
+    Some(Said { notice, from, own: link.ip })
+}
+
+/// A node, if that is what said so.
+pub(super) fn node(Said { notice, from, own }: Said) -> Option<Heard> {
     let udn: Udn = notice.udn.strip_prefix("uuid:")?.parse().ok()?;
     if notice.target != PROGRAM_DIRECTORY.kind {
         return None;
     }
     Some(match notice.location {
-        Some(location) => Heard::Device(Place { udn, location, from, own: link.ip }),
+        Some(location) => Heard::Device(Place { udn, location, from, own }),
         None => Heard::Gone(udn, Way::Upnp),
     })
 }
@@ -114,16 +131,23 @@ fn read(received: io::Result<(usize, SocketAddr)>, buffer: &[u8], link: &Link) -
 pub(super) async fn fetch(place: Place) -> Option<Sighting> {
     // A device speaks for its own machine alone, or any of them could send us anywhere.
     let url = Url::read(&place.location).filter(|url| *url.at.ip() == place.from)?;
-    let get = async |path: &str, limit| {
-        let request = Request::builder().uri(path).header("host", url.at.to_string()).header("connection", "close");
-        let request = request.header("user-agent", product()).body(Full::<Bytes>::default()).ok()?;
-        let (status, body) = exchange(place.own, url.at, request, limit, FETCH).await?;
-        status.is_success().then_some(body)
-    };
-    let description = get(&url.path, MAX_DESCRIPTION).await?;
+    let description = description(place.own, &url).await?;
     let (mut sighting, path) = Sighting::of_description(&description, place.udn, place.from)?;
-    sighting.programs = get(&path, MAX_LIST).await.and_then(|list| Sighting::programs(&list));
+    let list = get(place.own, &Url { path, ..url }, MAX_LIST).await;
+    sighting.programs = list.and_then(|list| Sighting::programs(&list));
     Some(sighting)
+}
+
+/// Fetches a device's description, from the address `own` of this machine.
+pub(super) async fn description(own: Ipv4Addr, url: &Url) -> Option<Bytes> {
+    get(own, url, MAX_DESCRIPTION).await
+}
+
+async fn get(own: Ipv4Addr, url: &Url, limit: usize) -> Option<Bytes> {
+    let request = Request::builder().uri(&url.path).header("host", url.at.to_string()).header("connection", "close");
+    let request = request.header("user-agent", product()).body(Full::<Bytes>::default()).ok()?;
+    let (status, body) = exchange(own, url.at, request, limit, FETCH).await?;
+    status.is_success().then_some(body)
 }
 
 /// A browse that goes on until it is ended.
@@ -136,11 +160,17 @@ impl Browsing {
     }
 }
 
-/// Browses for instances by multicast DNS.
-pub(super) fn by_mdns(ears: &mut JoinSet<()>, interfaces: &[String], heard: Sender<Heard>) -> Result<Browsing> {
+/// Browses for a type, `_NAME._tcp.local.`, by multicast DNS.
+pub(super) fn browse(interfaces: &[String], kind: &str) -> Result<(Browsing, mdns_sd::Receiver<ServiceEvent>)> {
     let daemon = daemon(interfaces)?;
     let failed = |why| Error::new(Code::Io, format!("browsing by multicast DNS: {why}"));
-    let events = daemon.browse(SERVICE_TYPE).map_err(failed)?;
+    let events = daemon.browse(kind).map_err(failed)?;
+    Ok((Browsing(daemon), events))
+}
+
+/// Browses for nodes.
+pub(super) fn by_mdns(ears: &mut JoinSet<()>, interfaces: &[String], heard: Sender<Heard>) -> Result<Browsing> {
+    let (browsing, events) = browse(interfaces, SERVICE_TYPE)?;
     ears.spawn(async move {
         // An instance that goes says its name alone.
         let mut names: Vec<(String, Udn)> = Vec::new();
@@ -168,5 +198,5 @@ pub(super) fn by_mdns(ears: &mut JoinSet<()>, interfaces: &[String], heard: Send
             }
         }
     });
-    Ok(Browsing(daemon))
+    Ok(browsing)
 }

@@ -171,21 +171,6 @@ impl Node {
         host::describe_for(&wanted, self.state.root(), &self.display)
     }
 
-    /// The node to ask where nobody says: the one contact whose software may be installed here.
-    ///
-    /// # Errors
-    /// `usage` where there is none, or several.
-    #[expect(clippy::unused_async, reason = "asks")]
-    pub async fn find_source(&self, wanted: &Wanted) -> Result<Address> {
-        let mut contacts = self.contacts.list()?;
-        contacts.retain(|contact| contact.may.may(Right::Provide) && contact.address.host.is_some());
-        match contacts.as_slice() {
-            [one] => Ok(one.address.clone()),
-            _ => Err(Error::new(Code::Usage, format!("nobody says where {} is to come from", wanted.name))
-                .hint("name the node that offers it with --from")),
-        }
-    }
-
     /// How well a program's signer is known.
     ///
     /// # Errors

@@ -33,6 +33,16 @@ pub struct Wish {
     pub seen_service: Option<serde_json::Value>,
 }
 
+impl Program {
+    /// What runs for another service is started anew for the one of the wish, and is to say how that goes.
+    fn is_for(&mut self, wish: &Wish) {
+        if wish.seen_service.is_some() && self.seen_service != wish.seen_service {
+            self.seen_service.clone_from(&wish.seen_service);
+            self.state = ReportState::Installed;
+        }
+    }
+}
+
 impl Node {
     /// Fetches and installs it; a failure is reported to who handed it over. That a person or a policy agreed is the
     /// caller's to see to.
@@ -115,6 +125,7 @@ impl Node {
             if let Some(kept) = program.releases.get_mut(&generation) {
                 (kept.source, kept.delivery) = (release.source.clone(), release.delivery.clone());
             }
+            program.is_for(wish);
             programs.write(&program)?;
             return Ok(Installed { program, already: true });
         }
@@ -141,6 +152,7 @@ impl Node {
         Floors::of(&self.state).raise(id, release.version())?;
         program.state = ReportState::Installed;
         program.failure = None;
+        program.is_for(wish);
         self.forget_releases(&mut program)?;
         programs.write(&program)?;
         Ok(Installed { program, already: false })
@@ -151,7 +163,7 @@ impl Node {
     /// # Errors
     /// `wrong-state` where it is elsewhere than where it is wished now.
     fn record_of(&self, programs: &Programs, id: &ProgramId, wish: &Wish) -> Result<Program> {
-        let mut program = match programs.read(id)? {
+        let program = match programs.read(id)? {
             Some(program) => program,
             None => Program {
                 id: id.clone(),
@@ -168,9 +180,6 @@ impl Node {
             let why = format!("{} is installed in {} and not below {}", id.name, place.display(), root.display());
             return Err(Error::new(Code::WrongState, why)
                 .hint(format!("without --root it goes there, too; to move it: deployctl remove {}", id.name)));
-        }
-        if let Some(seen) = &wish.seen_service {
-            program.seen_service = Some(seen.clone());
         }
         Ok(program)
     }

@@ -4,6 +4,7 @@
 
 pub mod ask;
 pub mod file;
+pub mod find;
 mod given;
 pub mod handed;
 pub mod install;

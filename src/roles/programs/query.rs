@@ -1,11 +1,21 @@
 //! Asking for what there is (row B4): programs of a node that run on a device and are wanted, told to those who may have
 //! them; and on the side that asks, what its own owner wants of that.
 
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
+
 use super::offer::Offered;
 use super::policy::Judged;
-use crate::model::{Address, Key, Result};
+use crate::discover::Program;
+use crate::model::{Address, Code, Error, Key, Result};
 use crate::roles::node::Node;
 use crate::service::query::{Answer, Candidate, Listed, MAX_PROGRAMS, Query};
+
+/// How long a node that is one of several may take: it is near, and there is nothing to build.
+const ANSWER: Duration = Duration::from_secs(2);
 
 impl Node {
     /// Answers a query of another node.
@@ -37,6 +47,24 @@ impl Node {
         Ok(answer)
     }
 
+    /// Asks several nodes at once, each for a short while; their answers in the same order.
+    pub async fn ask_each(self: &Arc<Self>, sources: &[Address], query: &Query) -> Vec<Result<Answer>> {
+        let mut asking: Vec<JoinHandle<Result<Answer>>> = Vec::new();
+        for source in sources {
+            let (node, source, query) = (Arc::clone(self), source.clone(), query.clone());
+            asking.push(tokio::spawn(async move {
+                let late = |_| Error::new(Code::TimedOut, "it did not answer in time");
+                timeout(ANSWER, node.ask_which_programs(&source, &query)).await.map_err(late)?
+            }));
+        }
+        let mut answers = Vec::new();
+        for answer in asking {
+            let lost = |why| Error::new(Code::Internal, format!("asking for programs: {why}"));
+            answers.push(answer.await.map_err(lost).and_then(|answer| answer));
+        }
+        answers
+    }
+
     /// Leaves out what this node's owner wants to have nothing to do with, and explains that, too.
     pub fn wanted_of(&self, mut answer: Answer) -> Answer {
         answer.programs.retain(|found| self.against_policy(judged(&found.listed)).is_empty());
@@ -46,6 +74,28 @@ impl Node {
         }
         answer
     }
+}
+
+/// The programs of a node as its listing has them, which tells no requirements; without those whose signer does not read.
+pub fn listed(programs: Vec<Program>, node: Key) -> impl Iterator<Item = Candidate> {
+    programs.into_iter().filter_map(move |program| {
+        let signer = match program.id.split_once('@') {
+            Some((_, signer)) => signer.parse().ok()?,
+            None => node,
+        };
+        let listed = Listed {
+            name: program.name,
+            version: program.version,
+            summary: program.summary,
+            category: program.category,
+            license: program.license,
+            signer,
+            size: program.size,
+            digest: program.digest,
+            enables: program.enables,
+        };
+        Some(Candidate { listed, platforms: program.platforms, requires: Vec::new() })
+    })
 }
 
 fn judged(listed: &Listed) -> Judged<'_> {

@@ -30,7 +30,7 @@ const STOP: Span = Span::from_secs(60);
 enum Ended {
     /// It is not to run any more.
     Stopped,
-    /// Another generation is current now.
+    /// Another generation is current now, or it is for another service.
     Replaced,
     /// By itself, and well.
     Exited,
@@ -218,7 +218,9 @@ async fn run_once(
     let begun = blocking(|| begin(node, &program, generation));
     let ended = match begun {
         Ok(supervisor) => {
-            let mut watch = Watch { node, id, generation, program: supervisor, ended: None, stopping: false };
+            let seen_service = program.seen_service;
+            let mut watch =
+                Watch { node, id, generation, seen_service, program: supervisor, ended: None, stopping: false };
             watch.turn_until_done(stop).await?
         }
         Err(error) => Ended::Failed(Failure::new(error.code, &error.message, error.hint.as_deref())),
@@ -271,6 +273,7 @@ struct Watch<'a> {
     node: &'a Node,
     id: &'a ProgramId,
     generation: u32,
+    seen_service: Option<serde_json::Value>,
     program: Supervisor,
     ended: Option<Ended>,
     stopping: bool,
@@ -306,7 +309,8 @@ impl Watch<'_> {
             return Ok(());
         };
         let current = self.node.current(&program)?.map(|(generation, _)| generation);
-        if current.is_some_and(|generation| generation != self.generation) {
+        let is_other = current.is_some_and(|generation| generation != self.generation);
+        if is_other || program.seen_service != self.seen_service {
             self.stop(Ended::Replaced);
         }
         Ok(())

@@ -3,13 +3,13 @@
 use std::collections::BTreeMap;
 
 use super::walk::{Findings, Section};
+use crate::service::advertised::ServiceType;
 use crate::service::definition::{Bound, Enables, Limits, Tariff};
 use crate::service::tariff::parse_price;
 use crate::service::usage::{MAX_METERS, MeterName};
 
 const CATEGORY_CHARS: usize = 100;
 const LICENSE_CHARS: usize = 200;
-const TYPE_CHARS: usize = 200;
 const MAX_TYPES: usize = 64;
 
 /// A text of one line with at most so many characters.
@@ -79,30 +79,12 @@ pub(super) fn enables(root: &Section<'_>, findings: &mut Findings<'_>) -> Option
     let mut types = Vec::new();
     for item in items.iter().take(MAX_TYPES) {
         let text = item.as_text();
-        if is_service_type(text) {
-            types.push(text.to_owned());
-        } else {
-            let remedy =
-                "write an UPnP type like \"urn:example-org:service:DoorOpener:1\" or a DNS-SD type like \"_door._tcp\"";
-            item.wrong(findings, format!("“{text}” is not a service type"), remedy);
+        match text.parse::<ServiceType>() {
+            Ok(kind) => types.push(kind.to_string()),
+            Err(why) => item.wrong(findings, why.message, why.hint.unwrap_or_default()),
         }
     }
     Some(Enables { types })
-}
-
-/// UPnP Device Architecture 2.0 §1.3.2; RFC 6763 §7.
-fn is_service_type(text: &str) -> bool {
-    let word = |part: &str| {
-        !part.is_empty() && part.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.'))
-    };
-    let dns_sd = || match text.strip_prefix('_').and_then(|rest| rest.split_once("._")) {
-        Some((name, protocol)) => {
-            matches!(protocol, "tcp" | "udp") && name.len() <= 15 && word(name) && !name.contains('.')
-        }
-        None => false,
-    };
-    let upnp = || text.strip_prefix("urn:").is_some_and(|rest| rest.contains(':') && rest.split(':').all(word));
-    text.len() <= TYPE_CHARS && (dns_sd() || upnp())
 }
 
 pub(super) fn tariff(root: &Section<'_>, findings: &mut Findings<'_>) -> Option<Tariff> {
