@@ -138,3 +138,25 @@ fn b3_b4_those_seen_are_filtered_by_their_listings_and_contacts_are_asked() {
     let refused = query(r#"{"device":{}}"#);
     assert!(refused.status == 500 && refused.body.contains("<errorCode>800</errorCode>"), "{refused:?}");
 }
+
+#[test]
+fn b7_what_a_neighbour_offers_on_is_seen_with_its_signer_and_size_until_it_is_removed() {
+    let (sandbox, shelf) = scene();
+    sandbox.trust("anna", "shop", sandbox.run("shop", &["init"]).ok()["address"].as_str().expect("one"), "provide");
+    let shop = serve(&sandbox, &shelf, &[]);
+    sandbox.run("anna", &["install", "chess", "--from", "shop", "--yes"]).document();
+    let anna = sandbox.serve("anna", &["--share", "--advertise", "upnp", "--interface", "lo"]);
+    let see = |what: &str, fits: &dyn Fn(&Value) -> bool| {
+        until(what, || {
+            let all = sandbox.run("cleo", &["discover", "--interface", "lo"]).ok();
+            all.as_array().expect("nodes").iter().any(|one| one["address"] == anna.address() && fits(one))
+        });
+    };
+    see("chess is listed under who signed it", &|anna| {
+        let chess = &anna["programs"][0];
+        let key = &shop.address()["deploy://".len()..][..52];
+        names(anna) == ["chess"] && chess["signer"] == key && chess["size"].is_u64() && chess["digest"].is_string()
+    });
+    sandbox.run("anna", &["remove", "chess"]).document();
+    see("it is not listed any more", &|anna| names(anna).is_empty());
+}

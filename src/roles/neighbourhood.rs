@@ -8,11 +8,13 @@ use tokio::sync::watch;
 
 use super::catalogue::load_definition;
 use super::node::{Node, blocking};
+use super::programs::offer::Offered;
 use crate::discover::{Advertising, Directory, Program, Query};
 use crate::model::{Code, Error, Result, ServiceName, Time, Way};
 use crate::service::query;
 use crate::store::config::{Audience, Serve};
 use crate::store::file::{self, Stamp};
+use crate::store::programs::{ProgramId, Programs};
 
 /// How often the services folder is looked at. A look is a listing and a stamp for each service.
 const LOOK: Duration = Duration::from_secs(1);
@@ -36,8 +38,13 @@ impl Advertise {
     }
 }
 
-/// What the services folder had at one look.
-type Looked = BTreeMap<ServiceName, (Stamp, Time)>;
+/// What tells whether something else is offered than before.
+#[derive(PartialEq)]
+struct Looked {
+    services: BTreeMap<ServiceName, (Stamp, Time)>,
+    /// Installed programs, where they are offered on.
+    shared: BTreeMap<ProgramId, Stamp>,
+}
 
 /// A node that the neighbourhood sees.
 pub(super) struct Neighbourhood {
@@ -58,7 +65,7 @@ impl Neighbourhood {
             Error::new(Code::Usage, "a node that listens nowhere has nothing to advertise")
                 .hint("say where it listens with --listen, or leave --advertise out")
         })?;
-        let looked = blocking(|| node.look_at_services())?;
+        let looked = blocking(|| node.look_at_offers())?;
         let (sender, directory) = watch::channel(Arc::new(blocking(|| node.directory(&looked, port))));
         let query = node.query();
         let advertising = Advertising::begin(&how.ways, &how.interfaces, directory, query, node.system.clone()).await?;
@@ -74,37 +81,49 @@ impl Neighbourhood {
     }
 }
 
-/// Sends a new directory whenever the folder has changed, as long as somebody wants to know.
+/// Sends a new directory whenever something else is offered, as long as somebody wants to know.
 async fn watch_services(node: Arc<Node>, mut before: Looked, port: u16, sender: watch::Sender<Arc<Directory>>) {
     while !sender.is_closed() {
         tokio::time::sleep(LOOK).await;
         // What cannot be read now is looked at again.
-        let Ok(now) = blocking(|| node.look_at_services()) else { continue };
+        let Ok(now) = blocking(|| node.look_at_offers()) else { continue };
         if now != before {
-            sender.send_replace(Arc::new(blocking(|| node.directory(&now, port))));
+            let directory = Arc::new(blocking(|| node.directory(&now, port)));
+            sender.send_if_modified(|known| {
+                let is_other = *known != directory;
+                *known = directory;
+                is_other
+            });
             before = now;
         }
     }
 }
 
 impl Node {
-    /// The services that there are, and what tells whether one has changed.
-    fn look_at_services(&self) -> Result<Looked> {
-        let mut looked = Looked::new();
+    fn look_at_offers(&self) -> Result<Looked> {
+        let mut services = BTreeMap::new();
         for name in file::list(&self.services)?.iter().filter_map(|name| name.parse::<ServiceName>().ok()) {
             if let Some(stamp) = file::stamp(&self.services.join(&*name).join("service.toml"))? {
-                looked.insert(name, stamp);
+                services.insert(name, stamp);
             }
         }
-        Ok(looked)
+        let shared = if self.shares { Programs::of(&self.state).stamps()? } else { BTreeMap::new() };
+        Ok(Looked { services, shared })
     }
-    /// What is offered to everybody. A definition that is wrong is told of and left out.
+    /// What is offered to everybody: this node's own programs, and those that it offers on. A definition that is wrong is
+    /// told of and left out.
     fn directory(&self, looked: &Looked, port: u16) -> Directory {
         let mut programs = Vec::new();
-        for (name, (_, changed)) in looked {
+        for (name, (_, changed)) in &looked.services {
             match self.program(name, *changed) {
                 Ok(program) => programs.extend(program),
                 Err(error) => self.notice(format!("not offered: {error}")),
+            }
+        }
+        if !looked.shared.is_empty() {
+            match self.programs_shared() {
+                Ok(shared) => programs.extend(shared.into_iter().filter_map(shared_program)),
+                Err(error) => self.notice(format!("not offered on: {error}")),
             }
         }
         Directory { name: self.name(), key: self.key(), port, programs }
@@ -141,4 +160,22 @@ impl Node {
                 .map_err(|why| Error::new(Code::Internal, format!("writing the answer to a query: {why}")))
         })
     }
+}
+
+/// A program that is offered on, under its signer's name, with what is known of its package.
+fn shared_program(offered: Offered) -> Option<Program> {
+    let release = offered.release?;
+    Some(Program {
+        id: offered.id.to_string(),
+        name: offered.id.name,
+        version: offered.version,
+        summary: offered.about.summary,
+        category: offered.about.category,
+        license: offered.license,
+        size: Some(release.package.size),
+        digest: Some(release.package.digest),
+        platforms: offered.terms.platforms,
+        enables: offered.about.enables,
+        changed: release.installed,
+    })
 }

@@ -10,6 +10,7 @@ use std::path::PathBuf;
 use semver::Version;
 use serde::{Deserialize, Serialize};
 
+use super::file::Stamp;
 use super::lock::Lock;
 use super::state::StateDir;
 use super::statements::Statements;
@@ -156,15 +157,31 @@ impl Programs {
     /// All of them, by name.
     pub fn list(&self) -> Result<Vec<Program>> {
         let mut all = Vec::new();
-        for signer in file::list(&self.state.programs())? {
-            let Ok(key) = signer.parse::<Key>() else { continue };
-            for name in file::list(&self.state.programs().join(&signer))? {
-                let Ok(name) = name.parse::<ServiceName>() else { continue };
-                all.extend(self.read(&ProgramId { signer: key, name })?);
-            }
+        for id in self.ids()? {
+            all.extend(self.read(&id)?);
         }
         all.sort_by(|a: &Program, b| (&a.id.name, a.id.signer).cmp(&(&b.id.name, b.id.signer)));
         Ok(all)
+    }
+    /// What tells whether one of them has changed, without reading any.
+    pub fn stamps(&self) -> Result<BTreeMap<ProgramId, Stamp>> {
+        let mut stamps = BTreeMap::new();
+        for id in self.ids()? {
+            if let Some((stamp, _)) = file::stamp(&self.path(&id))? {
+                stamps.insert(id, stamp);
+            }
+        }
+        Ok(stamps)
+    }
+    fn ids(&self) -> Result<Vec<ProgramId>> {
+        let mut ids = Vec::new();
+        for signer in file::list(&self.state.programs())? {
+            let Ok(key) = signer.parse::<Key>() else { continue };
+            let names = file::list(&self.state.programs().join(&signer))?;
+            let names = names.into_iter().filter_map(|name| name.parse::<ServiceName>().ok());
+            ids.extend(names.map(|name| ProgramId { signer: key, name }));
+        }
+        Ok(ids)
     }
     /// The program that `text` names: `NAME`, or `NAME@SIGNER` with the beginning of the signer's key or, by `called`, the
     /// contact that it is.

@@ -88,7 +88,7 @@ impl Node {
 
     /// Installed programs that may be offered on: their license allows it, they are for no device alone, and their
     /// packages are still here.
-    fn programs_shared(&self) -> Result<Vec<Offered>> {
+    pub(in crate::roles) fn programs_shared(&self) -> Result<Vec<Offered>> {
         let programs = Programs::of(&self.state);
         let mut shared = Vec::new();
         for program in programs.list()? {
