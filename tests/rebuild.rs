@@ -185,6 +185,34 @@ fn nodes_that_do_not_serve_get_the_next_generation_through_their_supervisors() {
 }
 
 #[test]
+fn a_role_in_the_foreground_stays_there_when_another_generation_takes_over() {
+    // Whether a `serve` does the node's work beside it, or nobody.
+    for served in [true, false] {
+        let parties = Parties::asking();
+        let sandbox = &parties.sandbox;
+        let tells = Role::new(TELLS).ready("{ output = \"up\", within = \"10s\" }");
+        parties.offer("tells", &tells, &tells);
+        let _serving = ["p", "i"].map(|node| parties.serve(node));
+        let session = parties.request("tells", &["--peer", "a"]);
+        until("it is invited", || sandbox.run("a", &["accept", "--from", "p", "--yes"]).code == 0);
+        let mut foreground = sandbox.begin("a", &["start", &session, "--foreground"]);
+        parties.all_say(&session, &["p", "i", "a"], "running");
+        let _beside = served.then(|| parties.serve("a"));
+        sandbox.run("p", &["build", &session]).ok();
+        let status = sandbox.wait("a", &session, "on 2", |status| {
+            generations(status)[0] == Some(2) && status["participants"][0]["state"] == "confirmed"
+        });
+        assert!(!foreground.has_ended(), "{status:#}");
+        assert_eq!(installed(sandbox, "a", &session).1, "2");
+        let supervisor = sandbox.record("a", &session, "peer")["supervisor"]["pid"].as_u64();
+        assert_eq!(supervisor, Some(u64::from(foreground.pid())), "served: {served}");
+        sandbox.run("i", &["stop", &session]).ok();
+        assert_eq!(foreground.finish().code, 0);
+        parties.all_is_well(&session, &["p", "i", "a"]);
+    }
+}
+
+#[test]
 fn a_changed_provenance_is_noticed() {
     let parties = Parties::new();
     let sandbox = &parties.sandbox;

@@ -4,10 +4,11 @@ use std::sync::Arc;
 
 use super::shell::{Shell, asked_to_stop};
 use super::status::{self, program};
-use crate::model::{Code, Error, ParticipantState, Party, Result, SessionState};
+use crate::model::{Code, Error, ParticipantState, Party, Result, SessionId, SessionState};
 use crate::roles::drive::ByHand;
 use crate::roles::programs::run;
 use crate::roles::sitting::Projection;
+use crate::roles::supervise::End;
 use crate::roles::{Node, supervise};
 use crate::session::{Decision, Machine, Summary, What, Work};
 use crate::store::programs::Program;
@@ -127,7 +128,32 @@ pub(super) fn own(projection: &Projection) -> Option<ParticipantState> {
     projection.summary.participants.first().map(|one| one.state)
 }
 
-async fn foreground(node: &Arc<Node>, session: crate::model::SessionId, party: Party, shell: &Shell) -> Result<()> {
+/// Runs it under this process, through all its generations, until it has come to rest or this process is asked to end.
+async fn foreground(node: &Arc<Node>, session: SessionId, party: Party, shell: &Shell) -> Result<()> {
+    let _kept = node.keep_in_foreground(session, party)?;
+    until_to_run(node, session, party, shell).await?;
+    loop {
+        shell.ui.note("running; Ctrl-C stops the program");
+        let end = supervise::supervise(Arc::clone(node), session, party, asked_to_stop()).await?;
+        let projection = node.projection(session, party)?;
+        if end == End::Asked || !projection.updating || projection.ending {
+            break;
+        }
+        shell.ui.note("another generation takes over");
+        tokio::select! {
+            prepared = until_to_run(node, session, party, shell) => prepared?,
+            () = asked_to_stop() => break,
+        }
+    }
+    let summary = node.projection(session, party)?.summary;
+    if summary.state == SessionState::Failed {
+        return Err(status::ended(&summary));
+    }
+    shell.ui.data(&summary, || status::describe(&summary, shell.system.now()))
+}
+
+/// Waits until there is nothing left to do but to run it.
+async fn until_to_run(node: &Arc<Node>, session: SessionId, party: Party, shell: &Shell) -> Result<()> {
     let by_hand = ByHand { install: true, only_prepare: true, attended: true, ..ByHand::default() };
     let reader = Arc::clone(node);
     node.wait_for(session, party, by_hand, shell.timeout, |projection| match ready(projection) {
@@ -137,12 +163,5 @@ async fn foreground(node: &Arc<Node>, session: crate::model::SessionId, party: P
             work.map(|work| (work == [Work::Run]).then_some(())).transpose()
         }
     })
-    .await?;
-    shell.ui.note("running; Ctrl-C stops the program");
-    supervise::supervise(Arc::clone(node), session, party, asked_to_stop()).await?;
-    let summary = node.projection(session, party)?.summary;
-    if summary.state == SessionState::Failed {
-        return Err(status::ended(&summary));
-    }
-    shell.ui.data(&summary, || status::describe(&summary, shell.system.now()))
+    .await
 }

@@ -24,7 +24,7 @@ pub(super) fn run(args: &Args, shell: &Shell) -> Result<()> {
     match (&args.program, args.session, args.party) {
         (Some(program), ..) => shell.run_until_stopped(run::supervise(node, program.clone(), asked_to_stop())),
         (None, Some(session), Some(party)) => {
-            shell.run_until_stopped(supervise::supervise(node, session, party, asked_to_stop()))
+            shell.run_until_stopped(supervise::supervise(node, session, party, asked_to_stop())).map(drop)
         }
         _ => Err(Error::new(Code::Usage, "supervise needs a session and a party, or a program")),
     }

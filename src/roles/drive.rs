@@ -24,6 +24,8 @@ const SPACE_AGAIN: Span = Span::from_secs(5);
 /// How long a supervisor may take from its start until it holds its lock.
 const SUPERVISOR_START: Span = Span::from_secs(3);
 
+/// How long to wait for the role of a session that another process may have in the foreground.
+const FOREGROUND_WAIT: Span = Span::from_ms(200);
 /// How soon a supervisor that was killed is noticed.
 const SUPERVISOR_CHECK: Span = Span::from_secs(2);
 
@@ -180,6 +182,9 @@ impl Node {
         let Some(lock) = self.try_supervise(session, party)? else {
             return Ok(Done::Later(self.system.now() + SUPERVISOR_CHECK));
         };
+        if self.is_in_foreground(session, party)? {
+            return Ok(Done::Later(self.system.now() + SUPERVISOR_CHECK));
+        }
         if self.system.now() < self.supervisor_expected(session, party) {
             return Ok(Done::Later(self.system.now() + LOOK_AGAIN));
         }
@@ -206,6 +211,22 @@ impl Node {
         self.state.lock(&format!("run-{session}-{party}"))
     }
 
+    /// Keeps the role to this process, through all its generations, for as long as the lock is held.
+    ///
+    /// # Errors
+    /// `locked` where another process has it.
+    pub fn keep_in_foreground(&self, session: SessionId, party: Party) -> Result<Lock> {
+        // Who only looks whether it is held holds it for a moment.
+        let lock = Lock::acquire(&self.foreground_lock(session, party), "a role in the foreground", FOREGROUND_WAIT);
+        lock.map_err(|error| error.about(session))
+    }
+    pub(super) fn is_in_foreground(&self, session: SessionId, party: Party) -> Result<bool> {
+        Lock::is_free(&self.foreground_lock(session, party)).map(|is_free| !is_free)
+    }
+    fn foreground_lock(&self, session: SessionId, party: Party) -> PathBuf {
+        self.state.lock(&format!("foreground-{session}-{party}"))
+    }
+
     /// Asks the supervisor to stop the program; where there is none any more, ends what it left.
     fn see_that_it_stops(&self, session: SessionId, party: Party) -> Result<Option<Outcome>> {
         let record = Record::read(&self.places(session, party).record)?;
@@ -227,8 +248,7 @@ impl Node {
 
     /// Removes the lock files of a session that has come to rest; whoever needs one again makes it again.
     pub(super) fn drop_locks(&self, session: SessionId, party: Party) {
-        let names =
-            [format!("work-{session}-{party}"), format!("run-{session}-{party}")].map(|name| self.state.lock(&name));
+        let names = ["work", "run", "foreground"].map(|what| self.state.lock(&format!("{what}-{session}-{party}")));
         for path in names.iter().chain([&self.state.session_lock(session, party)]) {
             // One that is held is in use after all, and one that cannot be removed does no harm.
             if let Ok(Some(lock)) = Lock::try_acquire(path, "tidying up") {

@@ -56,7 +56,17 @@ struct Watch {
     outcome: Option<Outcome>,
 }
 
-/// Runs the role until it has come to rest; where `stop` is done, stops it without ending the session.
+/// Why a supervisor has nothing more to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// This generation's program has come to rest.
+    AtRest,
+    /// This process was asked to end.
+    Asked,
+}
+
+/// Runs the role's generation in charge until it has come to rest; where `stop` is done, stops it without ending the
+/// session.
 ///
 /// # Errors
 /// `locked` where another supervisor has charge of it; `wrong-state` where it is not to run.
@@ -65,7 +75,7 @@ pub async fn supervise(
     session: SessionId,
     party: Party,
     stop: impl Future<Output = ()> + Send,
-) -> Result<()> {
+) -> Result<End> {
     let lock = node
         .try_supervise(session, party)?
         .ok_or_else(|| Error::new(Code::Locked, "another process runs this role already").about(session))?;
@@ -90,7 +100,7 @@ async fn watch(
     machine: &Machine,
     lock: Lock,
     stop: impl Future<Output = ()> + Send,
-) -> Result<()> {
+) -> Result<End> {
     let begun = blocking(|| Watch::begin(node, session, party, machine));
     let mut watch = match begun {
         Ok(watch) => watch,
@@ -98,7 +108,7 @@ async fn watch(
         Err(_) if node.projection(session, party)?.ending => {
             drop(lock);
             node.poke(session, party);
-            return finish(node, session, party).await;
+            return finish(node, session, party).await.map(|()| End::AtRest);
         }
         Err(error) => {
             let failure = Failure::new(error.code, &error.message, error.hint.as_deref());
@@ -106,7 +116,7 @@ async fn watch(
             node.take_result(session, party, Outcome::NotReady { failure })?;
             drop(lock);
             node.poke(session, party);
-            return finish(node, session, party).await;
+            return finish(node, session, party).await.map(|()| End::AtRest);
         }
     };
     let mut stop = std::pin::pin!(stop);
@@ -121,13 +131,14 @@ async fn watch(
     if asked && watch.outcome.is_none() && !node.projection(session, party)?.stop_wanted {
         // Only this process was asked to end, as when the machine goes down: the session goes on, and so will the program
         // when the node is at work again.
-        return Ok(());
+        return Ok(End::Asked);
     }
     let outcome = watch.outcome.take().unwrap_or_else(|| Outcome::Stopped { meter: Some(watch.meter()) });
     node.take_result(session, party, outcome)?;
     drop(lock);
     node.poke(session, party);
-    finish(node, session, party).await
+    // Where the session wants it stopped, a node that serves asks this process, too, so that it is soon.
+    finish(node, session, party).await.map(|()| End::AtRest)
 }
 
 /// Where no `serve` runs, the supervisor sees the session to its end: removal, final accounting, last reports.
@@ -138,7 +149,7 @@ async fn finish(node: &Arc<Node>, session: SessionId, party: Party) -> Result<()
             break;
         }
         // The next generation's supervisor goes on from here.
-        if node.try_supervise(session, party)?.is_none() {
+        if node.try_supervise(session, party)?.is_none() || node.is_in_foreground(session, party)? {
             break;
         }
         let machine = node.read(session, party)?;

@@ -265,6 +265,9 @@ impl Running {
     pub fn has_ended(&mut self) -> bool {
         self.child.try_wait().expect("a child can be waited for").is_some()
     }
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
     pub fn signal(&self, with: Signal) {
         signal(self.child.id().cast_signed(), with);
     }
