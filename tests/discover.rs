@@ -160,3 +160,24 @@ fn b7_what_a_neighbour_offers_on_is_seen_with_its_signer_and_size_until_it_is_re
     sandbox.run("anna", &["remove", "chess"]).document();
     see("it is not listed any more", &|anna| names(anna).is_empty());
 }
+
+#[test]
+fn b4_a_watch_asks_the_contacts_that_appear_and_tells_of_those_that_have_what_is_wanted() {
+    let (sandbox, shelf) = scene();
+    let watch = |words: &str| sandbox.begin("anna", &["discover", "--watch", "--interface", "lo", words]);
+    let (chess, orchard) = (watch("chess"), watch("orchard"));
+    // By DNS-SD alone, which tells no programs.
+    let shop = serve(&sandbox, &shelf, &["--advertise", "mdns", "--interface", "lo"]);
+    let ours = |watch: &sandbox::Running| {
+        let lines = sandbox::lines(&watch.stdout).into_iter();
+        lines.filter(|line| line["node"]["address"] == shop.address()).collect::<Vec<_>>()
+    };
+    until("chess is told of", || ours(&chess).iter().any(|line| line["event"] == "found"));
+    let told = &ours(&chess)[0]["node"];
+    assert_eq!((names(told), &told["asked"], &told["via"]), (vec!["chess"], &json!(true), &json!(["mdns"])));
+    assert!(ours(&orchard).is_empty(), "nobody has an orchard for this machine");
+    for watch in [chess, orchard] {
+        watch.signal(rustix::process::Signal::INT);
+        assert_eq!(watch.finish().code, 130);
+    }
+}

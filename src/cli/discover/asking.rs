@@ -85,6 +85,12 @@ impl<'a> Asking<'a> {
         Ok(nodes)
     }
 
+    /// The same of one node.
+    pub(super) async fn ask_contact(&self, seen: Seen, shell: &Shell) -> Result<Shown> {
+        let gone = || Error::new(Code::Internal, "a node that was seen is lost");
+        self.ask_contacts(vec![seen], shell).await?.pop().ok_or_else(gone)
+    }
+
     /// A node with what it lists of what is asked for.
     pub(super) fn shown(&self, seen: Seen) -> Result<Shown> {
         let address = Address { key: seen.key, host: seen.hosts.into_iter().next() };

@@ -3,9 +3,11 @@
 mod asking;
 mod shown;
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use serde::Serialize;
+use tokio::sync::mpsc;
 
 use self::asking::Asking;
 use self::shown::{Shown, block, explanation, line};
@@ -17,6 +19,8 @@ use crate::service::platform::Platform;
 
 /// Without --timeout it ends when the answers are in, and at the latest after this.
 const LONGEST: Duration = Duration::from_secs(3);
+/// Changes that wait to be told while a contact is asked.
+const CHANGES: usize = 512;
 
 /// See which nodes are on the local network, and which of their programs run on this machine
 ///
@@ -135,25 +139,36 @@ fn show(args: &Args, nodes: &[Shown], shell: &Shell) -> Result<()> {
     shell.ui.data(&shown, || shown.iter().map(|node| block(node)).collect::<Vec<_>>().join("\n"))
 }
 
+/// Tells of changes, one after the other, until nobody listens any more. Contacts that come are asked, as without --watch.
 async fn watch(args: &Args, patience: Patience, asking: &Asking<'_>, shell: &Shell) -> Result<()> {
-    let mut failed = None;
-    let (sender, mut stop) = tokio::sync::mpsc::channel::<()>(1);
-    let tell = |change: Change| {
-        let (event, seen) = match change {
-            Change::Found(seen) => ("found", seen),
-            Change::Changed(seen) => ("changed", seen),
-            Change::Gone(seen) => ("gone", seen),
-        };
-        let told =
-            asking.shown(seen).and_then(|node| shell.ui.data(&Told { event, node: &node }, || line(event, &node)));
-        if told.is_err() || shell.ui.has_reader_left() {
-            failed = told.err();
-            let _stopping_already = sender.try_send(());
+    let (sender, mut changes) = mpsc::channel(CHANGES);
+    // Whoever makes up more changes than can be told is not heard.
+    let looking =
+        async { look(&args.interface, patience, move |change| drop(sender.try_send(change))).await.map(drop) };
+    let telling = async {
+        let mut told = BTreeSet::new();
+        while let Some(change) = changes.recv().await {
+            let (event, node) = match change {
+                Change::Found(seen) => ("found", asking.ask_contact(seen, shell).await?),
+                Change::Changed(seen) => ("changed", asking.ask_contact(seen, shell).await?),
+                Change::Gone(seen) => ("gone", asking.shown(seen)?),
+            };
+            if !args.is_open() && node.programs.is_empty() && !told.contains(&node.address.key) {
+                continue;
+            }
+            told.insert(node.address.key);
+            shell.ui.data(&Told { event, node: &node }, || line(event, &node))?;
+            if shell.ui.has_reader_left() {
+                break;
+            }
         }
+        Ok(())
     };
+    let mut telling = std::pin::pin!(telling);
     tokio::select! {
-        nodes = look(&args.interface, patience, tell) => nodes.map(drop)?,
-        _ = stop.recv() => {}
+        looked = looking => looked?,
+        told = &mut telling => return told,
     }
-    failed.map_or(Ok(()), Err)
+    // What was seen until the end is still to be told.
+    telling.await
 }
