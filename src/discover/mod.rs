@@ -4,6 +4,8 @@
 //! The medium is open to everybody on the link: all that is learnt here is a hint, and trust begins in the handshake.
 
 mod advertise;
+#[cfg(test)]
+mod changed_tests;
 pub mod directory;
 pub mod link;
 pub mod mdns;
