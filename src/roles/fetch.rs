@@ -1,7 +1,6 @@
 //! Fetching a package: from where it is said to be, and from packages that are here already what they share with it.
 
 use std::collections::HashMap;
-use std::collections::hash_map::Entry;
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
@@ -9,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use super::node::{Node, blocking};
 use crate::model::error::IoContext;
-use crate::model::{Digest, Event, Hash, Result, Source, Span, Time};
+use crate::model::{Digest, Event, Result, Source, Span, Time};
 use crate::node::{Here, Manners, PieceRef, Wanted, download};
 use crate::package::{Pieced, VerifiedManifest, apply_patch};
 use crate::store::packages::Packages;
@@ -97,29 +96,32 @@ struct Shared {
 }
 
 fn pieces_here(packages: &Packages, wanted: &[PieceRef]) -> Result<Shared> {
-    let by_hash: HashMap<(Hash, u64), usize> =
-        wanted.iter().enumerate().map(|(at, piece)| ((piece.hash, piece.length), at)).collect();
-    let (mut found, mut nearest) = (HashMap::new(), (0, None));
+    let mut found: Vec<Option<Here>> = vec![None; wanted.len()];
+    let (mut nearest, mut most) = (None, 0);
     for other in packages.with_pieces(LOOKED_THROUGH)? {
-        let (mut offset, mut shared, mut file) = (0, 0, None::<Arc<File>>);
+        let (mut places, mut end) = (HashMap::new(), 0);
         for (hash, length) in packages.pieces(&other)? {
-            if let Some(&piece) = by_hash.get(&(hash, length)) {
-                shared += length;
-                if let Entry::Vacant(place) = found.entry(piece) {
-                    let file = match &file {
-                        Some(file) => Arc::clone(file),
-                        None => Arc::clone(file.insert(Arc::new(packages.open_package(&other)?))),
-                    };
-                    place.insert(Here { piece, file, offset });
-                }
-            }
-            offset += length;
+            places.insert((hash, length), end);
+            end += length;
         }
-        if shared > nearest.0 {
-            nearest = (shared, Some(other));
+        let (mut shared, mut file) = (0, None::<Arc<File>>);
+        // The same piece may be wanted several times.
+        for (piece, part) in wanted.iter().enumerate() {
+            let Some(&offset) = places.get(&(part.hash, part.length)) else { continue };
+            shared += part.length;
+            if found[piece].is_none() {
+                let file = match &file {
+                    Some(file) => Arc::clone(file),
+                    None => Arc::clone(file.insert(Arc::new(packages.open_package(&other)?))),
+                };
+                found[piece] = Some(Here { piece, file, offset });
+            }
+        }
+        if shared > most {
+            (nearest, most) = (Some(other), shared);
         }
     }
-    Ok(Shared { here: found.into_values().collect(), nearest: nearest.1 })
+    Ok(Shared { here: found.into_iter().flatten().collect(), nearest })
 }
 
 /// How fast a download is.
@@ -148,6 +150,42 @@ impl Pace {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::Hash;
+    use crate::store::state::StateDir;
+
+    #[test]
+    #[expect(clippy::disallowed_methods, reason = "tests make files themselves")]
+    fn what_a_package_has_twice_is_found_twice_and_the_one_that_has_most_is_the_nearest() {
+        let folder = tempfile::tempdir().unwrap();
+        let packages = Packages::of(&StateDir::open(&folder.path().join("state"), true).unwrap());
+        let put = |text: &str| {
+            let (complete, digest) = (packages.temporary().unwrap(), Digest::of(text.as_bytes()));
+            std::fs::write(&complete, text).unwrap();
+            packages.put_package(&complete, &digest).unwrap();
+            let pieces = text.split_inclusive(' ').map(|piece| (Hash::of(piece.as_bytes()), piece.len() as u64));
+            packages.note_pieces(&digest, pieces).unwrap();
+            digest
+        };
+        let (near, _) = (put("one two three "), put("two six "));
+        let mut offset = 0;
+        let wanted: Vec<_> = ["two ", "new ", "three ", "two "]
+            .map(|text| {
+                let piece = PieceRef { offset, length: text.len() as u64, hash: Hash::of(text.as_bytes()) };
+                offset += piece.length;
+                piece
+            })
+            .into();
+        let shared = pieces_here(&packages, &wanted).unwrap();
+        assert_eq!(shared.nearest, Some(near));
+        let found: Vec<_> = shared.here.iter().map(|here| here.piece).collect();
+        assert_eq!(found, [0, 2, 3]);
+        for here in shared.here {
+            let piece = &wanted[here.piece];
+            let mut bytes = vec![0; usize::try_from(piece.length).unwrap()];
+            here.file.read_exact_at(&mut bytes, here.offset).unwrap();
+            assert_eq!(Hash::of(&bytes), piece.hash);
+        }
+    }
 
     #[test]
     fn a_download_tells_its_rate_and_what_remains_and_not_too_often() {
