@@ -155,18 +155,27 @@ pub(super) fn open_append(path: &Path, mode: u32) -> Result<File> {
 
 /// Makes a folder, and those above it, for this user alone, and waits until they are on the disk.
 pub fn create_dir_private(path: &Path) -> Result<()> {
+    let mut made_in = Vec::new();
+    create_dirs(path, &mut made_in)?;
+    // All of them first: then one commit of the file system is for all.
+    made_in.into_iter().try_for_each(sync_dir)
+}
+
+/// Makes a folder and those above it, and tells in which ones.
+fn create_dirs<'a>(path: &'a Path, made_in: &mut Vec<&'a Path>) -> Result<()> {
     match DirBuilder::new().mode(PRIVATE_DIR).create(path) {
-        Ok(()) => sync_dir(parent(path)),
-        Err(why) if why.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => Ok(()),
+        Err(why) if why.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => return Ok(()),
         Err(why) if why.kind() == io::ErrorKind::NotFound && path.parent().is_some() => {
-            create_dir_private(parent(path))?;
+            create_dirs(parent(path), made_in)?;
             match DirBuilder::new().mode(PRIVATE_DIR).create(path) {
                 Err(why) if why.kind() != io::ErrorKind::AlreadyExists => Err(Error::io("creating", path, &why)),
-                _ => sync_dir(parent(path)),
+                _ => Ok(()),
             }
         }
-        Err(why) => Err(Error::io("creating", path, &why)),
-    }
+        made => made.doing("creating", path),
+    }?;
+    made_in.push(parent(path));
+    Ok(())
 }
 
 /// Opens a file for reading; `None` where there is none.
