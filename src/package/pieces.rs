@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::ErrorKind;
 use std::os::unix::fs::FileExt;
 
-use flate2::{Crc, Decompress, FlushDecompress, Status};
+use flate2::{Decompress, FlushDecompress, Status};
 
 use super::manifest::Piece;
 use crate::model::{Code, Error, Hash, Result};
@@ -159,10 +159,9 @@ fn inflate_to(bytes: &[u8], offset: u64, promised: u64) -> Result<Vec<u8>> {
         return Err(refuse("has bytes after its end"));
     }
     raw.truncate(raw_length);
-    let mut crc = Crc::new();
-    crc.update(&raw);
     let [c0, c1, c2, c3, l0, l1, l2, l3] = *trailer;
-    if u32::from_le_bytes([c0, c1, c2, c3]) != crc.sum() || u32::from_le_bytes([l0, l1, l2, l3]) != crc.amount() {
+    let (sum, length) = (u32::from_le_bytes([c0, c1, c2, c3]), u64::from(u32::from_le_bytes([l0, l1, l2, l3])));
+    if sum != libdeflater::crc32(&raw) || length != promised {
         return Err(refuse("has a wrong trailer"));
     }
     Ok(raw)
