@@ -23,6 +23,8 @@ pub enum Fault {
     Stall,
     /// One bit is another one; the rest comes as it is.
     Flip,
+    /// The rest comes a little at a time: 50 KB a second.
+    Trickle,
 }
 
 /// After so many bytes from the far end.
@@ -100,6 +102,15 @@ fn carry(mut far: TcpStream, mut near: TcpStream, plan: Plan, counter: &AtomicU6
             // Until the receiver has had enough.
             let mut rest = [0; 1024];
             while matches!(near.read(&mut rest), Ok(1..)) {}
+        }
+        Fault::Trickle => {
+            let mut little = [0; 1000];
+            while let Ok(read @ 1..) = far.read(&mut little)
+                && near.write_all(&little[..read]).is_ok()
+            {
+                counter.fetch_add(read as u64, Ordering::SeqCst);
+                thread::sleep(Duration::from_millis(20));
+            }
         }
         Fault::End | Fault::Flip => drop(near.shutdown(Shutdown::Both)),
     }
