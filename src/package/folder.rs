@@ -5,7 +5,7 @@ use std::io::Read;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{AtFlags, Mode, OFlags, ResolveFlags};
+use rustix::fs::{Mode, OFlags, ResolveFlags};
 use rustix::io::{Errno, retry_on_intr};
 
 use super::fault::step;
@@ -13,7 +13,7 @@ use crate::model::Result;
 use crate::model::error::IoContext;
 
 /// An opened folder. Remembers the handle of the folder used last, since neighbours come one after the other.
-pub(super) struct Folder {
+pub struct Folder {
     root: OwnedFd,
     path: PathBuf,
     /// A folder below the root, by its relative name.
@@ -26,10 +26,14 @@ pub(super) struct Folder {
 impl Folder {
     /// # Errors
     /// `io` where it is no folder, or a link to one.
-    pub(super) fn open(path: &Path) -> Result<Self> {
+    pub fn open(path: &Path) -> Result<Self> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let root = retry_on_intr(|| rustix::fs::open(path, flags, Mode::empty())).doing("opening the folder", path)?;
-        Ok(Self { root, path: path.to_owned(), last: None, exact: [None; 2] })
+        Ok(Self::of(root, path))
+    }
+    /// A folder that was opened already, whatever is at its `path` by now.
+    pub fn of(root: OwnedFd, path: &Path) -> Self {
+        Self { root, path: path.to_owned(), last: None, exact: [None; 2] }
     }
     /// Where an entry is, for errors.
     pub(super) fn path_of(&self, name: &str) -> PathBuf {
@@ -74,7 +78,11 @@ impl Folder {
         let (parent, base) = self.parent(name)?;
         let mode = Mode::from_raw_mode(0o755);
         retry_on_intr(|| rustix::fs::mkdirat(parent, base, mode)).doing("creating the folder", &path)?;
-        retry_on_intr(|| rustix::fs::chmodat(parent, base, mode, AtFlags::empty())).doing("setting the mode of", &path)
+        // By its handle: a chmod by name would follow a link that took the folder's place.
+        let made = self.open_folder(name)?;
+        retry_on_intr(|| rustix::fs::fchmod(&made, mode)).doing("setting the mode of", &path)?;
+        self.last = Some((name.to_owned(), made));
+        Ok(())
     }
     /// A new symbolic link; never in the place of anything.
     pub(super) fn make_link(&mut self, name: &str, target: &str) -> Result<()> {

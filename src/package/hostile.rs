@@ -1,6 +1,7 @@
 //! A valid signature over hostile content: every kind is refused for its own reason, and nothing appears outside.
 #![expect(clippy::disallowed_methods, reason = "tests make and look at files themselves")]
 
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use super::builder::{Tar, file_of, member, packed_members, packed_raw, record, sealed};
@@ -13,7 +14,7 @@ fn refusal(bytes: &[u8], manifest: &Manifest) -> Error {
     let staging = temp.path().join("staging");
     std::fs::create_dir(&staging).unwrap();
     std::fs::write(temp.path().join("neighbour"), "mine").unwrap();
-    let error = unpack(&file_of(bytes), &sealed(manifest), &staging, &mut |_| {}).unwrap_err();
+    let error = unpack(&file_of(bytes), &sealed(manifest), Folder::open(&staging).unwrap(), &mut |_| {}).unwrap_err();
     let names = |folder: &Path| {
         let mut names: Vec<_> =
             std::fs::read_dir(folder).unwrap().map(|item| item.unwrap().file_name().into_string().unwrap()).collect();
@@ -235,11 +236,86 @@ fn nothing_is_written_below_a_link_even_if_one_is_planted_in_the_staging_folder(
     std::fs::create_dir(&outside).unwrap();
     std::os::unix::fs::symlink(&outside, staging.join("a")).unwrap();
     let (bytes, manifest) = packed_raw(&tar().folder("a/").file("a/b", b"x").end(), 2, Hash::of(b""));
-    unpack(&file_of(&bytes), &sealed(&manifest), &staging, &mut |_| {}).unwrap_err();
+    unpack(&file_of(&bytes), &sealed(&manifest), Folder::open(&staging).unwrap(), &mut |_| {}).unwrap_err();
     assert_eq!(std::fs::read_dir(&outside).unwrap().count(), 0);
     // The staging folder itself a link.
     let link = temp.path().join("link");
     std::os::unix::fs::symlink(&outside, &link).unwrap();
-    unpack(&file_of(&bytes), &sealed(&manifest), &link, &mut |_| {}).unwrap_err();
+    Folder::open(&link).err().unwrap();
     assert_eq!(std::fs::read_dir(&outside).unwrap().count(), 0);
+}
+
+/// Files and folders in several pieces, so that something can happen in between.
+fn forest() -> (Vec<u8>, Manifest) {
+    let temp = tempfile::tempdir().unwrap();
+    let mut noise = vec![0; 300_000];
+    for n in 0..12_u64 {
+        let folder = temp.path().join(format!("d/e{n}"));
+        std::fs::create_dir_all(&folder).unwrap();
+        blake3::Hasher::new().update(&n.to_le_bytes()).finalize_xof().fill(&mut noise);
+        std::fs::write(folder.join("f"), &noise).unwrap();
+    }
+    let mut bytes = Vec::new();
+    let packed = pack(temp.path(), &mut bytes).unwrap();
+    (bytes, builder::manifest(1, packed))
+}
+
+#[test]
+fn a_folder_that_becomes_a_link_while_it_is_unpacked_into_leads_nowhere() {
+    let (bytes, manifest) = forest();
+    let manifest = sealed(&manifest);
+    assert!(manifest.pieces.len() > 4);
+    for at in 2..=manifest.pieces.len() {
+        let temp = tempfile::tempdir().unwrap();
+        let [into, outside] = ["into", "outside"].map(|name| temp.path().join(name));
+        std::fs::create_dir_all(&into).unwrap();
+        std::fs::create_dir_all(outside.join("e3")).unwrap();
+        std::fs::set_permissions(&outside, std::fs::Permissions::from_mode(0o700)).unwrap();
+        let mut pieces = 0;
+        let unpacked = unpack(&file_of(&bytes), &manifest, Folder::open(&into).unwrap(), &mut |_| {
+            pieces += 1;
+            if pieces == at && into.join("d").exists() {
+                std::fs::rename(into.join("d"), temp.path().join("moved")).unwrap();
+                std::os::unix::fs::symlink(&outside, into.join("d")).unwrap();
+            }
+        });
+        let swapped = temp.path().join("moved").exists();
+        assert!(swapped || at == 2, "piece {at}");
+        if swapped && at < manifest.pieces.len() {
+            assert_eq!(unpacked.unwrap_err().code, Code::Io);
+        }
+        assert_eq!(std::fs::read_dir(&outside).unwrap().count(), 1);
+        assert_eq!(std::fs::read_dir(outside.join("e3")).unwrap().count(), 0);
+        assert_eq!(std::fs::metadata(&outside).unwrap().permissions().mode() & 0o777, 0o700);
+    }
+}
+
+#[test]
+fn folders_that_are_links_every_other_moment_lead_nowhere() {
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    use rustix::fs::{CWD, RenameFlags, renameat_with};
+    let (bytes, manifest) = forest();
+    let manifest = sealed(&manifest);
+    for _ in 0..10 {
+        let temp = tempfile::tempdir().unwrap();
+        let [into, outside, link] = ["into", "outside", "link"].map(|name| temp.path().join(name));
+        std::fs::create_dir(&into).unwrap();
+        std::fs::create_dir(&outside).unwrap();
+        std::fs::set_permissions(&outside, std::fs::Permissions::from_mode(0o700)).unwrap();
+        std::os::unix::fs::symlink(&outside, &link).unwrap();
+        let (folder, package) = (Folder::open(&into).unwrap(), file_of(&bytes));
+        let done = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while !done.load(Ordering::Relaxed) {
+                    let _nothing_there = renameat_with(CWD, &link, CWD, into.join("d"), RenameFlags::EXCHANGE);
+                }
+            });
+            let _refused = unpack(&package, &manifest, folder, &mut |_| {});
+            done.store(true, Ordering::Relaxed);
+        });
+        assert_eq!(std::fs::read_dir(&outside).unwrap().count(), 0);
+        assert_eq!(std::fs::metadata(&outside).unwrap().permissions().mode() & 0o777, 0o700);
+    }
 }

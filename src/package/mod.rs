@@ -32,6 +32,7 @@ mod round_trip;
 
 pub use check::{check_digest, check_file, check_tree};
 pub use cut::Cut;
+pub use folder::Folder;
 pub use manifest::{Manifest, PackageId, Piece, VerifiedManifest};
 pub use pack::{Packed, pack};
 pub use patch::{MAX_PATCH_BYTES, Pieced, apply_patch, make_patch};

@@ -47,7 +47,7 @@ fn sample(folder: &Path) {
 fn unpacked(package: &std::fs::File, manifest: &VerifiedManifest) -> tempfile::TempDir {
     let into = tempfile::tempdir().unwrap();
     let mut told = Vec::new();
-    unpack(package, manifest, into.path(), &mut |done| told.push(done)).unwrap();
+    unpack(package, manifest, Folder::open(into.path()).unwrap(), &mut |done| told.push(done)).unwrap();
     assert_eq!(told.last(), Some(&manifest.package.size));
     into
 }
@@ -347,7 +347,7 @@ proptest! {
         let entries = if cut { 0 } else { packed.entries };
         let (bytes, manifest) = packed_raw(&raw, entries, packed.tree);
         let into = tempfile::tempdir().unwrap();
-        unpack(&file_of(&bytes), &sealed(&manifest), into.path(), &mut |_| {}).unwrap_err();
+        unpack(&file_of(&bytes), &sealed(&manifest), Folder::open(into.path()).unwrap(), &mut |_| {}).unwrap_err();
     }
 }
 
@@ -366,7 +366,7 @@ fn two_hundred_thousand_small_files_fit_time_and_memory() {
     }
     let (package, manifest) = packed(1, source.path());
     let into = tempfile::tempdir_in(memory).unwrap();
-    unpack(&package, &manifest, into.path(), &mut |_| {}).unwrap();
+    unpack(&package, &manifest, Folder::open(into.path()).unwrap(), &mut |_| {}).unwrap();
     check_tree(into.path(), &manifest).unwrap();
     let status = std::fs::read_to_string("/proc/self/status").unwrap();
     let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();

@@ -2,7 +2,6 @@
 
 use std::fs::File;
 use std::io::Write;
-use std::path::Path;
 
 use super::check::check_size;
 use super::entry::{Entry, Kind};
@@ -16,16 +15,20 @@ use super::tree::TreeHasher;
 use crate::model::error::IoContext;
 use crate::model::{Code, Error, Hash, Result};
 
-/// Unpacks `package`, opened once, into the existing empty folder `into`, and tells `progress` how many bytes of the
-/// package are done. After an error `into` holds a part, for the caller to remove; nothing is outside of it. Nothing is
+/// Unpacks `package`, opened once, into the empty folder `folder`, and tells `progress` how many bytes of the
+/// package are done. After an error `folder` holds a part, for the caller to remove; nothing is outside of it. Nothing is
 /// synced to disk: one `syncfs` by the caller does that.
 ///
 /// # Errors
 /// `bad-digest` where the bytes or the tree are not the promised ones; `bad-archive` naming the entry and the rule that it
 /// breaks; `io`, `disk-full`.
-pub fn unpack(package: &File, manifest: &VerifiedManifest, into: &Path, progress: &mut dyn FnMut(u64)) -> Result<()> {
+pub fn unpack(
+    package: &File,
+    manifest: &VerifiedManifest,
+    mut folder: Folder,
+    progress: &mut dyn FnMut(u64),
+) -> Result<()> {
     check_size(package, manifest)?;
-    let mut folder = Folder::open(into)?;
     std::thread::scope(|scope| {
         let (giver, taker) = ordered::start(scope, ordered::threads(), || {
             |piece: &Piece| pieces::read(package, piece).and_then(|bytes| pieces::inflate(&bytes, piece))

@@ -11,6 +11,7 @@ use rustix::io::{Errno, retry_on_intr};
 
 use crate::model::error::IoContext;
 use crate::model::{Code, Error, Result};
+use crate::package::Folder;
 pub(super) use crate::package::fault::step;
 
 const FOLDER: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
@@ -54,6 +55,11 @@ impl Place {
     }
     pub(super) fn path(&self) -> &Path {
         &self.path
+    }
+    /// The same folder, for a package to be unpacked into it.
+    pub(super) fn for_unpacking(&self) -> Result<Folder> {
+        let fd = self.fd.try_clone().doing("opening the folder", &self.path)?;
+        Ok(Folder::of(fd, &self.path))
     }
     pub(super) fn fd(&self) -> impl AsFd {
         &self.fd

@@ -161,8 +161,8 @@ fn stage(
     clear::clear(&generations, staging)?;
     generations.make_folder(staging)?;
     durable::step(generations.path())?;
-    package::unpack(package, manifest, &generations.path_of(staging), progress)?;
     let staged = generations.sub(staging)?.ok_or_else(lost)?;
+    package::unpack(package, manifest, staged.for_unpacking()?, progress)?;
     clear::make_read_only(&staged)?;
     staged.sync_all()?;
     generations.rename(staging, &generation.to_string())?;
