@@ -86,6 +86,24 @@ fn what_nobody_needs_any_more_goes_and_what_others_check_stays() {
     sandbox.run("p", &["account", "verify"]).ok();
     assert!(sandbox.run("p", &["account"]).ok()["statements"][0]["total"].is_string());
 
+    // What a node offered goes with the contact; what a stranger did, and tokens, when they are of no use any more.
+    let shown = |node: &str| names(&sandbox.state(node).join("shown")).len();
+    assert!(shown("i") > 0);
+    sandbox.run("i", &["trust", "remove", "p"]).ok();
+    assert_eq!(shown("i"), 0);
+    let stranger = sandbox.state("b").join("shown").join(format!("{}.json", "a".repeat(52)));
+    fs::create_dir_all(stranger.parent().unwrap()).unwrap();
+    fs::write(&stranger, "{}").unwrap();
+    let token = sandbox.run("b", &["trust", "token"]).ok();
+    let [token] = &names(&sandbox.state("b").join("tokens"))[..] else { panic!("{token}") };
+    let token = sandbox.state("b").join("tokens").join(token);
+    let mut kept: Value = serde_json::from_str(&read(&token)).unwrap();
+    kept["expires"] = "2026-01-01T00:00:00.000Z".into();
+    fs::write(&token, kept.to_string()).unwrap();
+    let went = rules(&sandbox.run("b", &["remove", "--expired"]).ok());
+    assert!(went.contains(&"shown".to_owned()) && went.contains(&"token".to_owned()), "{went:?}");
+    assert!(!stranger.exists() && !token.exists());
+
     // An interface is kept until it has expired, and goes then; what was used is a replay all the same.
     let interfaces = sandbox.state("p").join("interfaces");
     let [first, second] = &names(&interfaces)[..] else { panic!("{:?}", names(&interfaces)) };

@@ -61,9 +61,15 @@ fn contacts_follow_a_new_key_whether_they_listen_poll_or_come_by() {
         sandbox.audit("ben").into_iter().any(|line| line["what"].as_str().unwrap_or("").contains("shop has a new key"));
     assert!(told);
     assert_eq!(contact(&sandbox, "ada", "shop"), before);
+    // A program of shop that ada had once: its version floor is the next key's, too.
+    let key = |address: &str| address["deploy://".len()..].split('@').next().expect("a key").to_owned();
+    let floors = sandbox.state("ada").join("floors.json");
+    let floor = |address: &str| format!("{:?}:{{\"tool\":\"2.0.0\"}}", key(address));
+    std::fs::write(&floors, format!("{{{}}}", floor(&before))).expect("floors");
     let serving = sandbox.serve("shop", &[]);
     assert_eq!(serving.address(), after);
     until("who polls has followed", || contact(&sandbox, "ada", "shop") == after);
+    until("its floors, too", || sandbox::read(&floors).contains(&floor(&after)));
     sandbox
         .run("cem", &LIST)
         .fails(4, "wrong-key")

@@ -24,6 +24,7 @@ pub fn spawn_detached(
     environment: &BTreeMap<String, String>,
     log: &Path,
 ) -> Result<Identity> {
+    super::output::shorten(log);
     let output = OpenOptions::new().append(true).create(true).mode(0o600).open(log).doing("opening the log", log)?;
     let errors = output.try_clone().doing("opening the log", log)?;
     let mut command = Command::new(exe);

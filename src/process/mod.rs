@@ -24,6 +24,7 @@ mod spawn;
 
 pub use ending::clear;
 pub use happening::{Happening, Meter};
+pub use output::shorten;
 pub use plan::Plan;
 pub use record::Record;
 pub use supervisor::Supervisor;

@@ -11,12 +11,22 @@ use crate::model::error::{IoContext, Result};
 
 /// At this size, in bytes, what is in the log moves to `NAME.1`.
 const ROTATE_AT: u64 = 8 * 1024 * 1024;
+/// The same, of what the supervisor says itself: a week of a program that ends again and again.
+const SHORTEN_AT: u64 = 1024 * 1024;
 /// A tail has at most so many lines …
 const TAIL_LINES: usize = 20;
 /// … and bytes.
 const TAIL_BYTES: u64 = 4 * 1024;
 /// The most that one look for a text reads, in bytes, so that a chatty program does not hold up the loop.
 const LOOK_BYTES: u64 = 1024 * 1024;
+
+/// Keeps a log short that a process of deployctl writes, in the same way as a program's. Where that cannot be, it is
+/// tried again by the next call.
+pub fn shorten(log: &Path) {
+    if let Ok(output) = Output::open(log) {
+        output.rotate_at(SHORTEN_AT);
+    }
+}
 
 /// A log that a program writes.
 pub(super) struct Output {
@@ -41,7 +51,10 @@ impl Output {
     /// Moves the content to `NAME.1` if there is too much of it. The program keeps writing to the same file, so its
     /// content is copied and then cut off; what it writes in between those two is lost.
     pub(super) fn rotate(&self) {
-        if self.size() < ROTATE_AT {
+        self.rotate_at(ROTATE_AT);
+    }
+    fn rotate_at(&self, most: u64) {
+        if self.size() < most {
             return;
         }
         let mut old = self.path.clone().into_os_string();

@@ -79,7 +79,6 @@ impl Node {
             return Err(Error::new(Code::Usage, format!("a token is valid for at most {LONGEST_VALID}, not {valid}")));
         }
         let tokens = Tokens::of(&self.state);
-        tokens.sweep(self.system.now())?;
         let secret = TokenSecret::from_bytes(self.system.random());
         let kept = tokens.make(&secret, may, self.system.now(), valid)?;
         Ok((Token { address, secret }, kept))

@@ -8,11 +8,12 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::node::{Node, blocking};
-use crate::model::{Code, Digest, Error, MessageId, Party, Result, SessionId, Span, Time};
+use crate::model::{Code, Digest, Error, Key, MessageId, Party, Result, SessionId, Span, Time};
 use crate::store::lock::Lock;
 use crate::store::packages::Packages;
 use crate::store::programs::Programs;
 use crate::store::seen::SeenStore;
+use crate::store::tokens::Tokens;
 use crate::store::{document, file, space, tree};
 
 /// A lock file that nobody took for so long is of a thing that nobody works on.
@@ -41,9 +42,11 @@ struct Rule {
 }
 
 /// Every rule there is. Whatever else grows gets a line here.
-const RULES: [Rule; 8] = [
+const RULES: [Rule; 10] = [
     Rule { name: "interface", find: interfaces, remove: remove_interface },
     Rule { name: "nonce", find: nonces, remove: remove_file },
+    Rule { name: "token", find: tokens, remove: remove_file },
+    Rule { name: "shown", find: shown, remove: remove_tree },
     Rule { name: "package", find: packages, remove: remove_package },
     Rule { name: "secrets", find: secrets, remove: remove_tree },
     Rule { name: "run", find: runs, remove: remove_tree },
@@ -69,6 +72,7 @@ struct Known {
     /// For as long as the settings say.
     is_past: bool,
     packages: Vec<Digest>,
+    provider: Option<Key>,
 }
 
 impl Node {
@@ -150,14 +154,16 @@ impl Node {
             for party in parties {
                 let Ok(projection) = self.projection(session, party) else {
                     is_dark = true;
-                    sessions.push(Known { session, party, over_for: None, is_past: false, packages: Vec::new() });
+                    let packages = Vec::new();
+                    sessions.push(Known { session, party, over_for: None, is_past: false, packages, provider: None });
                     continue;
                 };
                 let changed = file::changed_at(&self.state.session_log(session, party))?.unwrap_or(now);
                 let over_for = (!projection.live && projection.removed).then(|| now.since(changed));
                 let is_past = over_for.is_some_and(|span| span >= self.config.keep.ended);
                 let packages = projection.summary.packages.iter().map(|package| package.digest).collect();
-                sessions.push(Known { session, party, over_for, is_past, packages });
+                let provider = Some(projection.summary.provider.key);
+                sessions.push(Known { session, party, over_for, is_past, packages, provider });
             }
         }
         Ok(View { now, sessions, is_dark })
@@ -199,6 +205,31 @@ fn nonces(node: &Node, view: &View) -> Result<Paths> {
         .into_iter()
         .map(|path| (path, "a number that was used by a message that has expired".to_owned()))
         .collect())
+}
+
+/// Tokens that nobody can use any more, nor ask with again.
+fn tokens(node: &Node, view: &View) -> Result<Paths> {
+    let expired = Tokens::of(&node.state).expired(view.now)?;
+    Ok(expired.into_iter().map(|path| (path, "a token that expired".to_owned())).collect())
+}
+
+/// What others offered, kept to complete words by: of those that are neither contacts nor providers of a session that goes
+/// on.
+fn shown(node: &Node, view: &View) -> Result<Paths> {
+    if view.is_dark {
+        return Ok(Vec::new());
+    }
+    let mut known: BTreeSet<Key> = node.contacts.list()?.into_iter().map(|contact| contact.address.key).collect();
+    known.extend(view.sessions.iter().filter(|one| !one.is_past).filter_map(|one| one.provider));
+    let folder = node.state.shown();
+    let mut found = Vec::new();
+    for name in file::list(&folder)? {
+        let Some(Ok(key)) = name.split('.').next().map(str::parse::<Key>) else { continue };
+        if !known.contains(&key) {
+            found.push((folder.join(name), "what a node offered that is no contact".to_owned()));
+        }
+    }
+    Ok(found)
 }
 
 /// Packages, and downloads that are not complete, that no session and no installed program needs.

@@ -12,6 +12,7 @@ use crate::node::{NodeIdentity, PostAnswer, Posted, generate};
 use crate::session::{Decision, Entry, What};
 use crate::store::audit;
 use crate::store::contacts::Contact;
+use crate::store::floors::Floors;
 use crate::store::identity::{self, PrivatePem, StoredIdentity};
 use crate::store::lock::Lock;
 
@@ -128,6 +129,9 @@ impl Node {
     fn follow(&self, chain: &[Handover], address: &Address) -> Result<Contact> {
         let now = self.system.now();
         let (contact, is_new) = self.contacts.follow(chain, address, now)?;
+        // Also where it has followed before: then this may not have been done.
+        let former: Vec<_> = chain.iter().map(|handover| handover.from).filter(|key| *key != address.key).collect();
+        Floors::of(&self.state).carry_over(&former, &address.key)?;
         if is_new {
             let former = contact.former.last().map(|former| former.key.short()).unwrap_or_default();
             let what = format!("{} has a new key, signed over by its former one, {former}", contact.name);

@@ -14,7 +14,7 @@ use super::usage::{Kept, Place, UsageFile};
 use crate::message::Failure;
 use crate::model::{Code, Error, Event, Party, Result, SessionId, Span, Time};
 use crate::process::record::Record;
-use crate::process::{Happening, Supervisor};
+use crate::process::{Happening, Supervisor, shorten};
 use crate::service::Tariff;
 use crate::service::counted::KERNEL_METERS;
 use crate::session::{Machine, Meter, Outcome, Stage, What, Work};
@@ -383,6 +383,7 @@ impl Watch {
             self.ticked = now;
             self.count();
             self.keep_meter()?;
+            shorten(&self.node.places(self.session, self.party).supervisor_log);
         }
         let interval = self.node.config.accounting.interval;
         if self.party == Party::Initiator && self.program.is_ready() && now.since(self.accounted) >= interval {

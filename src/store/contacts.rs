@@ -165,6 +165,10 @@ impl Contacts {
         let _lock = self.lock()?;
         let contact = self.by_name(name)?;
         file::remove_durable(&self.state.contact(&contact.name))?;
+        // What it offered, kept to complete words by.
+        let key = &contact.address.key;
+        file::remove_unsynced(&self.state.shown_list(key))?;
+        super::tree::remove(&self.state.shown().join(key.to_string()))?;
         Ok(contact)
     }
 

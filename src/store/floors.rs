@@ -56,6 +56,14 @@ impl Floors {
         *floor = version.clone();
         document::write_json(&self.state.floors(), &kept, file::PRIVATE)
     }
+    /// Has a signer's new key begin where its former ones ended, durably.
+    pub fn carry_over(&self, former: &[Key], to: &Key) -> Result<()> {
+        let kept = self.read()?;
+        for (name, floor) in former.iter().filter_map(|from| kept.get(from)).flatten() {
+            self.raise(&ProgramId { signer: *to, name: name.clone() }, floor)?;
+        }
+        Ok(())
+    }
     fn read(&self) -> Result<Kept> {
         Ok(document::read_json(&self.state.floors())?.unwrap_or_default())
     }
@@ -81,5 +89,10 @@ mod tests {
         floors.check(&id(1, "chat"), &version("1.2.0")).unwrap();
         floors.check(&id(2, "chat"), &version("1.0.0")).unwrap();
         floors.check(&id(1, "talk"), &version("1.0.0")).unwrap();
+        // A signer's next key.
+        floors.raise(&id(3, "chat"), &version("0.9.0")).unwrap();
+        floors.carry_over(&[id(1, "chat").signer, id(9, "chat").signer], &id(3, "chat").signer).unwrap();
+        assert_eq!(floors.check(&id(3, "chat"), &version("1.1.0")).unwrap_err().code, Code::Downgrade);
+        floors.check(&id(1, "chat"), &version("1.2.0")).unwrap();
     }
 }

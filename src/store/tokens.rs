@@ -97,14 +97,10 @@ impl Tokens {
         found.ok_or_else(|| Error::new(Code::Internal, "a token that was found is gone"))
     }
 
-    /// Forgets what expired long ago.
-    pub fn sweep(&self, now: Time) -> Result<()> {
-        for token in self.list()? {
-            if token.expires + KEPT < now {
-                file::remove_unsynced(&self.path(token.id()))?;
-            }
-        }
-        Ok(())
+    /// The files of those that expired long ago.
+    pub fn expired(&self, now: Time) -> Result<Vec<PathBuf>> {
+        let expired = self.list()?.into_iter().filter(|token| token.expires + KEPT < now);
+        Ok(expired.map(|token| self.path(token.id())).collect())
     }
 
     /// Lets `by` use the token of this secret, once: of several at once, one. `enrol` makes the contact; it is called

@@ -1,6 +1,7 @@
 //! Running an installed program (rows B13, B14): a supervisor of its own, as in a session. What says that it runs well is
 //! confirmed; an update that does not goes back to the generation before.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,7 +10,7 @@ use super::install::gone;
 use crate::message::{Failure, ReportState};
 use crate::model::{Code, Error, Result, Span};
 use crate::process::record::Record;
-use crate::process::{Happening, Supervisor, clear, detach};
+use crate::process::{Happening, Supervisor, clear, detach, shorten};
 use crate::roles::node::{Node, blocking};
 use crate::store::file;
 use crate::store::lock::Lock;
@@ -181,7 +182,7 @@ pub async fn supervise(node: Arc<Node>, id: ProgramId, stop: impl Future<Output 
     let lock = node
         .supervises(&id)?
         .ok_or_else(|| Error::new(Code::Locked, format!("another process runs {} already", id.name)))?;
-    let mailing = tokio::spawn(mail(Arc::clone(&node)));
+    let mailing = tokio::spawn(mail(Arc::clone(&node), supervisor_log(&node, &id)));
     let mut stop = std::pin::pin!(stop);
     let result = loop {
         match run_once(&node, &id, stop.as_mut()).await {
@@ -196,10 +197,12 @@ pub async fn supervise(node: Arc<Node>, id: ProgramId, stop: impl Future<Output 
     result
 }
 
-async fn mail(node: Arc<Node>) {
+/// What a supervisor does beside running its program, as long as it lives.
+async fn mail(node: Arc<Node>, log: PathBuf) {
     loop {
         // It stays, and is tried again.
         let _ = node.send_mail().await;
+        blocking(|| shorten(&log));
         tokio::time::sleep(MAIL_PAUSE).await;
     }
 }
