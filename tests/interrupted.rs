@@ -38,8 +38,7 @@ fn each_change(from: usize, stride: usize, fault: Fault, check: impl Fn(&Stage, 
     let (mut tried, mut failed) = (0, Vec::new());
     for change in CHANGES {
         stage.begin(change);
-        let (calls, others) = record(&stage.command(change), &stage.state());
-        assert!(others.is_empty(), "one thread makes all changes: {others:?}");
+        let calls = record(&stage.command(change), &stage.state());
         stage.is_after(change);
         for call in some(&calls, &stage, from, stride) {
             stage.begin(change);

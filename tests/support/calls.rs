@@ -50,14 +50,23 @@ impl Call {
             _ => true,
         }
     }
-    /// The paths that it names, and that its descriptors are of.
-    pub fn paths(&self) -> impl Iterator<Item = &Path> {
-        self.args.iter().chain([&self.result]).filter_map(|arg| arg.path.as_deref())
-    }
     /// Whether it concerns something in `folder`.
     pub fn is_in(&self, folder: &Path) -> bool {
-        let named = self.args.iter().filter_map(|arg| arg.text.as_deref()).map(path_of);
-        named.chain(self.paths()).any(|path| path.starts_with(folder))
+        let names_below = self.name.ends_with("at") || self.name.ends_with("at2");
+        let mut below: Option<&Path> = None;
+        self.args.iter().any(|arg| {
+            let path = match (&arg.text, &arg.path) {
+                (Some(text), _) => {
+                    Some(below.take().map_or_else(|| path_of(text).to_owned(), |at| at.join(path_of(text))))
+                }
+                (None, Some(path)) if names_below => {
+                    below = Some(path);
+                    None
+                }
+                (None, path) => path.clone(),
+            };
+            path.is_some_and(|path| path.starts_with(folder))
+        })
     }
 }
 
@@ -88,9 +97,9 @@ fn traced(command: &Command, options: &[&OsStr]) -> Command {
     traced
 }
 
-/// Runs the command to its end and gives the calls of its first thread; those that other threads make to change something
-/// in `folder` come second, and are none, or the order would not be known.
-pub fn record(command: &Command, folder: &Path) -> (Vec<Call>, Vec<Call>) {
+/// Runs the command to its end and gives the calls of the thread that makes all changes in `folder`: of several, the order
+/// would not be known.
+pub fn record(command: &Command, folder: &Path) -> Vec<Call> {
     let place = tempfile::tempdir().expect("a folder for what is recorded");
     let file = place.path().join("calls");
     let trace = format!("trace={TRACED}");
@@ -98,17 +107,14 @@ pub fn record(command: &Command, folder: &Path) -> (Vec<Call>, Vec<Call>) {
     let mut command = traced(command, &[&options[..], &[file.as_os_str(), "-e".as_ref(), trace.as_ref()]].concat());
     let output = command.output().expect("strace runs");
     assert!(output.status.success(), "{output:?}");
-    let (mut first, mut others) = (Vec::new(), Vec::new());
-    for entry in fs::read_dir(place.path()).expect("what was recorded") {
-        let text = fs::read_to_string(entry.expect("a thread's calls").path()).expect("a thread's calls");
-        let calls = parse(&text);
-        if text.starts_with("execve(") {
-            first = calls;
-        } else {
-            others.extend(calls.into_iter().filter(|call| call.changes() && call.is_in(folder)));
-        }
-    }
-    (first, others)
+    let threads = fs::read_dir(place.path()).expect("what was recorded").map(|thread| {
+        let text = fs::read_to_string(thread.expect("a thread's calls").path()).expect("a thread's calls");
+        parse(&text)
+    });
+    let mut changing = threads.filter(|calls| calls.iter().any(|call| call.changes() && call.is_in(folder)));
+    let calls = changing.next().expect("a thread that changes something");
+    assert_eq!(changing.count(), 0, "one thread makes all changes");
+    calls
 }
 
 /// What a call is made to be.

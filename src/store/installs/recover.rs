@@ -82,6 +82,7 @@ pub(super) fn tidy(site: Site) -> Result<()> {
     if site.journal()?.is_some() {
         site.root.unlink(temporary(CURRENT))?;
         site.root.remove_empty(GENERATIONS)?;
+        site.root.sync()?;
         site.root.unlink(journal::FILE)?;
         site.root.sync()?;
     }

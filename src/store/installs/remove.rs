@@ -74,6 +74,8 @@ pub(super) fn finish_remove(site: &Site, keep_data: bool) -> Result<u64> {
         site.write_journal(&Journal::default())?;
         return Ok(freed);
     }
+    // What the journal stands for is surely gone before it goes.
+    root.sync()?;
     root.unlink(journal::FILE)?;
     root.sync()?;
     Ok(freed)
