@@ -163,6 +163,7 @@ fn after_the_session(sandbox: &Sandbox, notes: &Notes, session: &str) {
     see("verify", &["verify", "party.json"]);
     see("remove", &["remove", "--expired", "--dry-run"]);
     see("remove", &["remove", "--expired"]);
+    see("remove", &["remove", session, "--forget", "--yes"]);
 }
 
 #[test]
@@ -278,10 +279,9 @@ fn every_exit_code_comes_with_one_line_that_says_why() {
 #[test]
 fn every_command_has_a_schema_and_every_schema_says_what_it_is_of() {
     let sandbox = Sandbox::new();
-    let help = sandbox.run("n", &["--help"]).ok();
-    let commands = text(&help, "help").lines().skip_while(|line| *line != "Commands:").skip(1);
-    let commands = commands.take_while(|line| !line.is_empty()).filter(|line| !line.starts_with("   "));
-    let commands = commands.filter_map(|line| line.split_whitespace().next()).filter(|word| *word != "help");
+    let pages = sandbox.run("n", &["man"]).ok();
+    let pages = pages.as_array().expect("names").iter().filter_map(Value::as_str);
+    let commands = pages.filter_map(|page| page.strip_prefix("deployctl-")).filter(|name| !name.contains('-'));
     let commands: BTreeSet<String> = commands.map(str::to_owned).collect();
     let folder = PathBuf::from(ROOT).join("schemas");
     let files = fs::read_dir(folder).expect("the schemas").map(|file| file.expect("a schema").path());

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+use super::acquaint::contact;
 use super::consent::Consent;
 use super::shell::{self, Shell, WILL_BE_SENT};
 use super::status;
@@ -42,8 +43,8 @@ pub(super) struct Args {
     /// Why, for the Initiator to read
     #[arg(long, value_name = "TEXT", value_parser = shell::text, requires = "decline")]
     reason: Option<String>,
-    /// Ask this provider for invitations first
-    #[arg(long, value_name = "CONTACT")]
+    /// Ask this provider for invitations first: a contact, or its address, which is asked about
+    #[arg(long, value_name = "CONTACT|ADDRESS")]
     from: Option<String>,
 }
 
@@ -80,7 +81,7 @@ pub(super) fn run(args: &Args, shell: &Shell) -> Result<()> {
     let node = shell.node()?;
     shell.run(async {
         if let Some(from) = &args.from {
-            let provider = node.contacts.by_name(from)?.address;
+            let provider = contact(from, "provide", &node, shell)?.address;
             let mut cursor = Cursor::default();
             // The second poll acknowledges what the first one brought.
             if node.poll(&provider, &mut cursor, Duration::ZERO).await? > 0 {
@@ -205,7 +206,7 @@ fn consent(node: &Node, peer: &Peer, acquaintance: &Acquaintance, shell: &Shell)
         return Ok(());
     }
     Err(Error::new(Code::PromptNeeded, "not accepted: the answer was no; the invitation stays open")
-        .hint("to decline it: deployctl accept ID --decline"))
+        .hint(format!("to decline it: deployctl accept {} --decline", peer.invitation_id.short())))
 }
 
 async fn answer(

@@ -19,6 +19,7 @@ use crate::session::{Decision, Outcome, What};
 #[derive(clap::Args)]
 #[command(
     args_conflicts_with_subcommands = true,
+    disable_help_subcommand = true,
     after_long_help = "Examples:
   deployctl account 7k3q
   deployctl account 7k3q --interim --usage readings=120
@@ -26,12 +27,14 @@ use crate::session::{Decision, Outcome, What};
   deployctl account --since 2026-01-01 --until 2026-02-01     January's statement for each Initiator
   deployctl account verify 7k3q
   deployctl account verify ours.jsonl theirs.jsonl            ledgers from anywhere, compared where they are of one session
-  deployctl account export --csv --by session --since 2026-01-01 --output january.csv"
+  deployctl account export --csv --by session --since 2026-01-01 --output january.csv
+
+An accounting cannot be undone: the provider countersigns it. A later one adds to it."
 )]
 pub(super) struct Args {
     #[command(subcommand)]
     command: Option<Command>,
-    /// A session, by any unambiguous beginning of its id; without one, a statement of all for each Initiator
+    /// A session; without one, a statement of all for each Initiator
     session: Option<String>,
     #[command(flatten)]
     period: ledgers::Period,
@@ -49,9 +52,20 @@ pub(super) struct Args {
 #[derive(clap::Subcommand)]
 enum Command {
     /// Write the accountings of this node for others, meter by meter or put together
+    #[command(after_long_help = "Examples:
+  deployctl account export --csv --since 2026-01-01 --until 2026-02-01 --output january.csv
+  deployctl account export --by session
+  deployctl --format json account export | jq '.accountings[] | select(.kind == \"final\")'")]
     Export(ledgers::Export),
-    /// Check a ledger: signatures, receipts, chain, forks; of a session, of files from anywhere alone, or of all sessions
+    /// Check ledgers: signatures, receipts, chain, forks
+    ///
+    /// Of a session, of files from anywhere alone, or, without either, of all sessions.
+    #[command(after_long_help = "Examples:
+  deployctl account verify
+  deployctl account verify 7k3q
+  deployctl account verify ours.jsonl theirs.jsonl     compared where they are of one session")]
     Verify {
+        /// A session, by any unambiguous beginning of its id; or the file of a ledger
         #[arg(value_name = "SESSION|FILE")]
         what: Vec<String>,
     },

@@ -3,6 +3,7 @@
 
 use serde::Serialize;
 
+use super::acquaint::in_groups;
 use crate::message::{Body, Invitation, Verified};
 use crate::model::{Key, Name, Result, RoleName, SessionId, Time};
 use crate::roles::Node;
@@ -102,7 +103,7 @@ impl Who {
     fn in_words(&self, now: Time) -> String {
         match (&self.known_as, self.known_since) {
             (Some(name), Some(since)) => format!("{name}, known here since {since} ({})", relative(since, now)),
-            _ => format!("NOT KNOWN here, key {}", self.key),
+            _ => format!("NOT KNOWN here, key {}", in_groups(&self.key)),
         }
     }
 }

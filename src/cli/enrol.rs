@@ -22,7 +22,9 @@ const VALID: &str = "1h";
   deployctl trust token --may request
   deployctl trust token --may request,invite --valid 10m
   deployctl trust token --list
-  deployctl trust token --revoke 7k3q")]
+  deployctl trust token --revoke 7k3q
+
+To undo: --revoke, while it was not used; then deployctl trust remove NAME")]
 pub(super) struct TokenArgs {
     /// What the other node may do here: request, provide, invite, auto-accept; none without this
     #[arg(long, value_name = "RIGHT,…")]

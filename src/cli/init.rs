@@ -1,6 +1,7 @@
 //! `deployctl init`
 
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
 
 use serde::Serialize;
 
@@ -9,8 +10,9 @@ use crate::message::rotate::GRACE;
 use crate::model::{Address, Code, Error, Host, Key, Name, Result, Span};
 use crate::node::{self, NodeIdentity};
 use crate::store::file;
-use crate::store::identity::{PrivatePem, StoredIdentity};
+use crate::store::identity::{PrivatePem, Settings, StoredIdentity};
 use crate::store::state::StateDir;
+use crate::ui::Ui;
 
 /// The longest certificate with those above it, in bytes.
 const MAX_CERTIFICATE: u64 = 64 << 10;
@@ -69,10 +71,7 @@ pub(super) fn run(args: &Args, shell: &Shell) -> Result<()> {
     let is_new = before.is_none();
     let mut stored = match before {
         Some(stored) => stored,
-        None => {
-            let (key_pem, cert_pem) = node::generate(&shell.system)?;
-            StoredIdentity { key_pem: PrivatePem::new(key_pem), cert_pem, settings: Default::default() }
-        }
+        None => fresh(Settings::default(), shell)?,
     };
     let settings = stored.settings.clone();
     stored.settings.name = args.name.clone().or(stored.settings.name);
@@ -101,6 +100,46 @@ pub(super) fn run(args: &Args, shell: &Shell) -> Result<()> {
     }
     let made = Made { name: stored.settings.name.clone(), key, address: address.clone(), state: path };
     shell.ui.data(&made, || address.to_string())
+}
+
+/// A new key with its certificate, not yet kept.
+fn fresh(settings: Settings, shell: &Shell) -> Result<StoredIdentity> {
+    let (key_pem, cert_pem) = node::generate(&shell.system)?;
+    Ok(StoredIdentity { key_pem: PrivatePem::new(key_pem), cert_pem, settings })
+}
+
+/// Where a command needs a node and there is none, a person may have one made first. Says whether it was.
+///
+/// # Errors
+/// `interrupted`; what making it says.
+pub(super) fn offer(shell: &Shell) -> Result<bool> {
+    let ui = &shell.ui;
+    let question = format!("There is no node in {} yet. Make one now?", shell.state_path().display());
+    if !ui.confirm(&question, "`deployctl init`")? {
+        return Ok(false);
+    }
+    let name: Option<Name> = asked(ui, "  Its name, for others to read [none]: ", "--name")?;
+    let host: Option<Host> = asked(ui, "  HOST:PORT where others reach it [it listens nowhere]: ", "--address")?;
+    let state = StateDir::open(shell.state_path(), true)?;
+    fresh(Settings { name, host }, shell)?.save(&state)?;
+    let node = shell.node()?;
+    ui.note(&format!("made a new identity; others need its address: {}", node.address()));
+    Ok(true)
+}
+
+/// Something that may be left out; asked for until it reads.
+fn asked<T: FromStr<Err = Error>>(ui: &Ui, label: &str, flag: &str) -> Result<Option<T>> {
+    loop {
+        match ui.ask_field(label, false, &format!("deployctl init {flag}"))?.as_str() {
+            "" => return Ok(None),
+            text => match text.parse() {
+                Ok(value) => return Ok(Some(value)),
+                Err(Error { message, hint, .. }) => {
+                    ui.note(&format!("    {message}{}", hint.map(|hint| format!("; {hint}")).unwrap_or_default()));
+                }
+            },
+        }
+    }
 }
 
 /// The certificate in a file, which must be of this node's key.

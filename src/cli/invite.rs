@@ -21,6 +21,7 @@ use crate::ui::table::table;
 #[derive(clap::Args)]
 #[command(
     args_conflicts_with_subcommands = true,
+    disable_help_subcommand = true,
     after_long_help = "Examples:
   deployctl invite                          the invitations of all sessions
   deployctl invite 7k3q                     of one session
@@ -38,13 +39,13 @@ pub(super) struct Args {
     command: Option<Command>,
     /// A session; without, all
     session: Option<String>,
-    /// Invite this contact of yours, too, before the answers are in (Initiator)
+    /// Invite this contact, too (Initiator, before the answers are in)
     #[arg(long = "peer", value_name = "CONTACT[=ROLE]", requires = "session")]
     peers: Vec<Peer>,
     /// A line to those
-    #[arg(long, value_name = "TEXT", value_parser = shell::text, requires = "peers")]
+    #[arg(long, value_name = "TEXT", value_parser = shell::text, requires = "peers", hide_short_help = true)]
     note: Option<String>,
-    /// Wait for no more answers: who has not answered is withdrawn (Initiator)
+    /// Wait for no more answers; the rest is withdrawn (Initiator)
     #[arg(long, requires = "session", conflicts_with = "peers")]
     close: bool,
 }
@@ -52,20 +53,42 @@ pub(super) struct Args {
 #[derive(Subcommand)]
 enum Command {
     /// List invitations
+    #[command(after_long_help = "Examples:
+  deployctl invite list
+  deployctl invite list 7k3q")]
     List {
         /// A session; without, all
         session: Option<String>,
     },
-    /// Show one invitation; where you are invited, with all that a yes means
-    Show { invitation: String },
+    /// Show one invitation; your own with all that a yes means
+    #[command(after_long_help = "Example:
+  deployctl invite show 4m2p")]
+    Show {
+        /// An invitation, by any unambiguous beginning of its id
+        invitation: String,
+    },
     /// Send an invitation that has not arrived yet now (provider)
-    Resend { invitation: String },
-    /// Take an invitation back before the answers are in (provider, or the Initiator through it)
+    #[command(after_long_help = "Example:
+  deployctl invite resend 4m2p
+
+To undo: deployctl invite withdraw INVITATION")]
+    Resend {
+        /// An invitation, by any unambiguous beginning of its id
+        invitation: String,
+    },
+    /// Take an invitation back before the answers are in
+    ///
+    /// By the provider, who names the invitation; or by the Initiator through it, who names session and peer.
+    #[command(after_long_help = "Examples:
+  deployctl invite withdraw 4m2p                the provider
+  deployctl invite withdraw 7k3q --peer ben     the Initiator
+
+It cannot be undone: a withdrawn invitation is not made again.")]
     Withdraw {
         /// The invitation (provider); or its session, with --peer
         invitation: String,
         /// Whose invitation, by the name that the Initiator gave
-        #[arg(long, value_name = "NAME")]
+        #[arg(long, value_name = "INVITED")]
         peer: Option<String>,
         /// Why, for the peer to read
         #[arg(long, value_name = "TEXT", value_parser = shell::text, default_value = "the invitation was taken back")]

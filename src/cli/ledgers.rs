@@ -21,14 +21,14 @@ use crate::ui::table::table;
 /// Which accountings are meant. One belongs to the period in which it was issued, as a whole.
 #[derive(clap::Args)]
 pub(super) struct Period {
-    /// Only what was accounted at this time or later (2026-01-31, 2026-01-31T18:00:00Z)
-    #[arg(long, value_name = "TIME", value_parser = when)]
+    /// Only what was accounted from then on (2026-01-31, 2026-01-31T18:00:00Z)
+    #[arg(long, value_name = "TIME", value_parser = when, help_heading = "Period", hide_short_help = true)]
     since: Option<Time>,
     /// Only what was accounted before this time
-    #[arg(long, value_name = "TIME", value_parser = when)]
+    #[arg(long, value_name = "TIME", value_parser = when, help_heading = "Period", hide_short_help = true)]
     until: Option<Time>,
     /// Only the accountings of this Initiator
-    #[arg(long, value_name = "CONTACT|KEY")]
+    #[arg(long, value_name = "CONTACT|KEY", help_heading = "Period", hide_short_help = true)]
     initiator: Option<String>,
 }
 

@@ -2,6 +2,7 @@
 
 mod accept;
 mod account;
+mod acquaint;
 mod build;
 mod complete;
 mod completions;
@@ -13,6 +14,9 @@ mod demo;
 mod discover;
 mod doctor;
 mod enrol;
+mod form;
+#[cfg(test)]
+mod help_tests;
 mod init;
 mod install;
 mod invite;
@@ -45,13 +49,46 @@ use shell::{Global, Shell};
 /// An Initiator picks a service at a provider and names the peers; the provider invites them, builds the software for
 /// those who accept, and everyone installs and runs it until the Initiator ends it. Then it is gone again.
 #[derive(Parser)]
-#[command(name = "deployctl", version, max_term_width = 100, propagate_version = true, after_long_help = EXAMPLES)]
+#[command(
+    name = "deployctl",
+    version,
+    max_term_width = 100,
+    propagate_version = true,
+    help_template = TEMPLATE,
+    before_help = COMMANDS,
+    after_long_help = EXAMPLES
+)]
 struct Cli {
     #[command(flatten)]
     global: Global,
     #[command(subcommand)]
     command: Command,
 }
+
+const TEMPLATE: &str = "{about-with-newline}
+{usage-heading} {usage}
+
+{before-help}
+Options:
+{options}{after-help}";
+
+/// Both helps show the commands like this: grouped, and on one screen.
+const COMMANDS: &str = "First steps
+  demo      see all of it at work here     init      make this node's identity
+  trust     say whom this node trusts      serve     run this node
+A session
+  request   ask a provider for a service   invite    see and change invitations
+  accept    see invitations, answer them   build     build its software now
+  install   fetch, verify and install it   start     start it, or wait for it
+  stop      end it, or leave it            remove    take its software away
+  status    see what is going on           account   what it used, what it costs
+  verify    check it from files alone
+Programs of neighbours
+  discover  see nodes and programs here    install, start, stop, remove NAME
+This machine
+  doctor    what is wrong, how to mend it  config    settings, where from
+  completions  for your shell
+";
 
 const EXAMPLES: &str = "Examples:
   deployctl demo                                    see the whole method at work on this machine
@@ -140,6 +177,7 @@ impl Command {
 }
 
 fn exit(ui: &Ui, result: Result<()>) -> ExitCode {
+    ui.rest();
     match result {
         // Whoever read the output has gone: that is no failure of ours.
         _ if ui.reader_left() => ExitCode::SUCCESS,

@@ -33,7 +33,9 @@ const TOLD: Span = Span::from_secs(10);
   deployctl remove 7k3q
   deployctl remove 7k3q --keep-data     leaves the program's own data
   deployctl remove 7k3q --forget        and then its log and accountings, too
-  deployctl remove --expired --dry-run  shows what nobody needs any more")]
+  deployctl remove --expired --dry-run  shows what nobody needs any more
+
+It cannot be undone, but for --keep-data; a program is installed again by deployctl install PROGRAM.")]
 pub(super) struct Args {
     /// A session, by any unambiguous beginning of its id; or an installed program
     #[arg(value_name = "SESSION|PROGRAM", required_unless_present = "expired")]

@@ -6,15 +6,16 @@ use std::sync::Arc;
 
 use clap::ValueEnum;
 
+use super::acquaint::contact;
 use super::shell::{self, Shell};
-use super::status;
+use super::{form, status};
 use crate::message::{Interface as Offered, OnFailure, Quorum, ServiceWanted};
 use crate::model::{Code, Error, Party, Result, RoleName, ServiceName, SessionId, SessionState, Span};
 use crate::roles::drive::ByHand;
 use crate::roles::request::{Wanted, Wish};
 use crate::roles::{Node, sitting::Projection};
 use crate::service::Interface;
-use crate::service::option::{Given, OptionSpec, Resolved, missing, parse_set, parse_values, typed};
+use crate::service::option::{Given, OptionSpec, Resolved, parse_set, parse_values};
 use crate::session::{Summary, deadline};
 use crate::store::file;
 use crate::ui::table::table;
@@ -34,23 +35,27 @@ const MAX_VALUES: u64 = 1 << 20;
 
 To undo: deployctl stop SESSION")]
 pub(super) struct Args {
-    /// The service, with a range of versions if you like: NAME or NAME@^1.2
+    /// The service: NAME, or a range of versions: NAME@^1.2
     #[arg(value_name = "SERVICE", required_unless_present = "list")]
     service: Option<Service>,
-    /// The provider, a contact of yours
-    #[arg(long, value_name = "CONTACT")]
+    /// A contact, or the address of a node
+    ///
+    /// Of a node that is no contact yet, the key is shown and asked about; after a yes it is one.
+    #[arg(long, value_name = "CONTACT|ADDRESS")]
     provider: String,
     /// List what the provider offers
     #[arg(long, conflicts_with_all = ["service", "interface"])]
     list: bool,
-    /// Show the service's options, roles and tariff, and request nothing
+    /// Show its options, roles and tariff only
     #[arg(long)]
     interface: bool,
-    /// A peer to invite, a contact of yours, with its role where there are several
+    /// A peer to invite, and its role if need be
+    ///
+    /// A contact of yours, or the address of a node, which becomes one after a yes. Can be given several times.
     #[arg(long = "peer", value_name = "CONTACT[=ROLE]", help_heading = "Who")]
     peers: Vec<Peer>,
     /// Your own role, where there are several
-    #[arg(long, help_heading = "Who")]
+    #[arg(long, help_heading = "Who", hide_short_help = true)]
     role: Option<RoleName>,
     /// A line to the peers
     #[arg(long, value_name = "TEXT", value_parser = shell::text, help_heading = "Who")]
@@ -61,23 +66,28 @@ pub(super) struct Args {
     /// A TOML or JSON file of options
     #[arg(long, value_name = "FILE", help_heading = "Options of the service")]
     values: Option<PathBuf>,
+    /// Ask for every option that is not given, the default offered; without it only where one is missing
+    #[arg(long, help_heading = "Options of the service", hide_short_help = true)]
+    ask: bool,
     /// How many peers must accept: all, any or a number
-    #[arg(long, default_value = "all", help_heading = "Terms")]
+    #[arg(long, default_value = "all", help_heading = "Terms", hide_short_help = true)]
     quorum: Quorum,
     /// What happens when a participant fails
-    #[arg(long, value_enum, default_value_t = Failure::Abort, help_heading = "Terms")]
+    #[arg(long, value_enum, default_value_t = Failure::Abort, help_heading = "Terms", hide_short_help = true)]
     on_failure: Failure,
     /// How long the peers have to answer
-    #[arg(long, default_value_t = deadline::ANSWER_WITHIN, value_name = "DURATION", help_heading = "Terms")]
+    #[arg(long, default_value_t = deadline::ANSWER_WITHIN, value_name = "DURATION", help_heading = "Terms", hide_short_help = true)]
     answer_within: Span,
     /// How long the service lasts, at the most
-    #[arg(long, default_value_t = deadline::LASTS, value_name = "DURATION", help_heading = "Terms")]
+    #[arg(long, default_value_t = deadline::LASTS, value_name = "DURATION", help_heading = "Terms", hide_short_help = true)]
     lasts: Span,
     /// Do not start it until you say `deployctl start`
-    #[arg(long, help_heading = "Terms")]
+    #[arg(long, help_heading = "Terms", hide_short_help = true)]
     hold: bool,
-    /// Come back when it is so far
-    #[arg(long, value_enum, default_value_t = Wait::Registered)]
+    /// Until it is answered, delivered or running
+    ///
+    /// registered, answered, delivered or running; by default it comes back when the request is registered.
+    #[arg(long, value_enum, default_value_t = Wait::Registered, hide_possible_values = true, hide_default_value = true)]
     wait: Wait,
 }
 
@@ -135,7 +145,7 @@ impl FromStr for Peer {
 
 pub(super) fn run(args: &Args, shell: &Shell) -> Result<()> {
     let node = shell.node()?;
-    let provider = node.contacts.by_name(&args.provider)?.address;
+    let provider = contact(&args.provider, "provide", &node, shell)?.address;
     shell.run(async {
         let Some(Service(service)) = args.service.clone() else {
             return list(&node.list_services(&provider).await?, shell);
@@ -147,7 +157,7 @@ pub(super) fn run(args: &Args, shell: &Shell) -> Result<()> {
             return Err(Error::new(Code::Usage, "a service is run together with somebody: no peer is named")
                 .hint("name one or more: --peer CONTACT"));
         }
-        let wish = wish(args, &node)?;
+        let wish = wish(args, &node, shell)?;
         let (session, offered) = node.ask(&provider, service).await?;
         let resolved = match options(args, &offered, shell) {
             Ok(resolved) => resolved,
@@ -171,17 +181,17 @@ fn give_up(node: &Node, session: SessionId, error: Error) -> Error {
 }
 
 /// The contacts that are meant.
-pub(super) fn wanted(peers: &[Peer], node: &Node) -> Result<Vec<Wanted>> {
+pub(super) fn wanted(peers: &[Peer], node: &Node, shell: &Shell) -> Result<Vec<Wanted>> {
     let wanted = |peer: &Peer| {
-        let contact = node.contacts.by_name(&peer.contact)?;
+        let contact = contact(&peer.contact, "", node, shell)?;
         Ok(Wanted { name: contact.name, address: contact.address, role: peer.role.clone() })
     };
     peers.iter().map(wanted).collect()
 }
 
-fn wish(args: &Args, node: &Node) -> Result<Wish> {
+fn wish(args: &Args, node: &Node, shell: &Shell) -> Result<Wish> {
     Ok(Wish {
-        peers: wanted(&args.peers, node)?,
+        peers: wanted(&args.peers, node, shell)?,
         role: args.role.clone(),
         note: args.note.clone(),
         quorum: args.quorum,
@@ -200,12 +210,8 @@ fn options(args: &Args, offered: &Offered, shell: &Shell) -> Result<Resolved> {
     let interface = Interface::from(offered);
     let specs = interface.options()?;
     let mut given = given(args.values.as_deref(), &args.set, &specs)?;
-    if shell.ui.can_ask() {
-        for spec in missing(&specs, &given).into_iter().cloned().collect::<Vec<_>>() {
-            let label = format!("{} ({})", spec.label(), spec.allowed());
-            let text = shell.ui.ask_line(&label, None, &format!("--set {}=…", spec.name))?;
-            given.insert(spec.name.clone(), typed(&spec, &text)?);
-        }
+    if args.ask || shell.ui.can_ask() {
+        form::fill(&specs, &mut given, args.ask, &shell.ui)?;
     }
     interface.resolve(&given)
 }

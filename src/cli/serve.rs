@@ -20,22 +20,24 @@ use crate::roles::serve::{Offering, Service};
   deployctl serve --listen 127.0.0.1:0      at a free port; the ready line says which
   deployctl serve --services ./services     offers what is in that folder
   deployctl serve --advertise upnp,mdns     seen by UPnP control points and Zeroconf browsers on every network
-  deployctl serve --advertise mdns --interface eth0")]
+  deployctl serve --advertise mdns --interface eth0
+
+To undo: Ctrl-C or SIGTERM. Sessions go on where they were when it runs again.")]
 pub(super) struct Args {
     /// Where to listen; port 0 takes a free one
-    #[arg(long, value_name = "ADDR", env = "DEPLOYCTL_LISTEN")]
+    #[arg(long, value_name = "ADDR", env = "DEPLOYCTL_LISTEN", hide_env_values = true)]
     listen: Option<Host>,
     /// The folder of the services that this node offers
-    #[arg(long, value_name = "DIR", env = "DEPLOYCTL_SERVICES")]
+    #[arg(long, value_name = "DIR", env = "DEPLOYCTL_SERVICES", hide_env_values = true)]
     services: Option<PathBuf>,
     /// Offer installed programs on, where their licenses allow it
     #[arg(long)]
     share: bool,
-    /// Tell the local network of this node and its programs, by these ways
-    #[arg(long, value_name = "WAY,…", env = "DEPLOYCTL_ADVERTISE", value_delimiter = ',')]
+    /// Tell the local network of this node, by these ways
+    #[arg(long, value_name = "WAY,…", env = "DEPLOYCTL_ADVERTISE", hide_env_values = true, value_delimiter = ',')]
     advertise: Vec<Way>,
-    /// On these network interfaces alone; on all without this
-    #[arg(long, value_name = "IF,…", env = "DEPLOYCTL_INTERFACE", value_delimiter = ',')]
+    /// On these network interfaces alone
+    #[arg(long, value_name = "IF,…", env = "DEPLOYCTL_INTERFACE", hide_env_values = true, value_delimiter = ',')]
     interface: Vec<String>,
 }
 

@@ -5,8 +5,9 @@ use std::sync::Arc;
 
 use clap::{Args, ValueEnum};
 
+use super::init;
 use crate::message::body::TEXT_CHARS;
-use crate::model::{Code, Error, Result, Span};
+use crate::model::{Code, Error, ParticipantState, Party, Result, Span};
 use crate::roles::node::Setting;
 use crate::roles::{Node, drive, serve};
 use crate::store::state::{StateDir, default_state_dir};
@@ -20,28 +21,36 @@ pub(super) const WILL_BE_SENT: &str = "it is kept and will be sent while `deploy
 #[derive(Args)]
 pub(super) struct Global {
     /// The node's state directory
-    #[arg(long, global = true, env = "DEPLOYCTL_STATE", value_name = "DIR", help_heading = "Global options")]
+    #[arg(
+        long,
+        global = true,
+        env = "DEPLOYCTL_STATE",
+        hide_env_values = true,
+        value_name = "DIR",
+        help_heading = "Global options",
+        hide_short_help = true
+    )]
     state: Option<PathBuf>,
     /// What stdout looks like
-    #[arg(long, global = true, env = "DEPLOYCTL_FORMAT", value_enum, default_value_t = FormatArg::Human, help_heading = "Global options")]
+    #[arg(long, global = true, env = "DEPLOYCTL_FORMAT", hide_env_values = true, value_enum, default_value_t = FormatArg::Human, help_heading = "Global options", hide_short_help = true)]
     format: FormatArg,
     /// Say less: no talk on stderr but warnings and errors
-    #[arg(short, long, global = true, help_heading = "Global options")]
+    #[arg(short, long, global = true, help_heading = "Global options", hide_short_help = true)]
     quiet: bool,
     /// Say more
-    #[arg(short, long, global = true, action = clap::ArgAction::Count, help_heading = "Global options")]
+    #[arg(short, long, global = true, action = clap::ArgAction::Count, help_heading = "Global options", hide_short_help = true)]
     verbose: u8,
     /// When to use colours
-    #[arg(long, global = true, value_enum, default_value_t = ColorArg::Auto, help_heading = "Global options")]
+    #[arg(long, global = true, value_enum, default_value_t = ColorArg::Auto, help_heading = "Global options", hide_short_help = true)]
     color: ColorArg,
     /// Never ask: what would have been asked becomes an error
-    #[arg(long, global = true, help_heading = "Global options")]
+    #[arg(long, global = true, help_heading = "Global options", hide_short_help = true)]
     no_input: bool,
     /// Answer yes to every confirmation
-    #[arg(short, long, global = true, help_heading = "Global options")]
+    #[arg(short, long, global = true, help_heading = "Global options", hide_short_help = true)]
     yes: bool,
     /// How long to wait where something is waited for (30s, 5m)
-    #[arg(long, global = true, value_name = "DURATION", help_heading = "Global options")]
+    #[arg(long, global = true, value_name = "DURATION", help_heading = "Global options", hide_short_help = true)]
     timeout: Option<Span>,
 }
 
@@ -110,8 +119,23 @@ impl Shell {
     pub(super) fn state_path(&self) -> &PathBuf {
         &self.state
     }
+    /// The state directory of a node, which is offered to be made where there is none.
     pub(super) fn open_state(&self) -> Result<StateDir> {
-        StateDir::open(&self.state, false)
+        self.offering(|| StateDir::open(&self.state, false))
+    }
+    /// Does what needs a node; a person at a terminal may have it made first.
+    fn offering<T>(&self, work: impl Fn() -> Result<T>) -> Result<T> {
+        match work() {
+            // A yes that was given beforehand was not to this question.
+            Err(error) if error.code == Code::NoIdentity && self.ui.can_ask() && !self.ui.settings().yes => {
+                if init::offer(self)? {
+                    work()
+                } else {
+                    Err(error)
+                }
+            }
+            done => done,
+        }
     }
     pub(super) fn setting(&self) -> Result<Setting> {
         let program = std::env::current_exe()
@@ -126,7 +150,11 @@ impl Shell {
     }
     /// This node; changes that the command makes are told to a running `serve`.
     pub(super) fn node(&self) -> Result<Arc<Node>> {
-        let state = self.open_state()?;
+        self.offering(|| self.find_node())
+    }
+    /// The same where there is one, for commands that can do without.
+    pub(super) fn find_node(&self) -> Result<Arc<Node>> {
+        let state = StateDir::open(&self.state, false)?;
         let mut setting = self.setting()?;
         let told = state.clone();
         setting.poke = Arc::new(move |session, party| serve::poke_by_socket(&told, session, party));
@@ -147,11 +175,40 @@ impl Shell {
         let result = runtime.block_on(async {
             tokio::select! {
                 result = work => result,
-                () = interrupted() => Err(Error::new(Code::Interrupted, "interrupted").hint("what was begun goes on where it was: nothing is half done; `deployctl status` shows it")),
+                () = interrupted() => Err(self.left_off()),
             }
         });
         runtime.shutdown_background();
         result
+    }
+    /// What was done and what was not, where a command is interrupted.
+    fn left_off(&self) -> Error {
+        let nothing = Error::new(Code::Interrupted, "interrupted; nothing is half done");
+        let found = self.ui.told_of().and_then(|(session, party)| {
+            let node = self.find_node().ok()?;
+            Some((node.projection(session, party).ok()?, serve::running(&node.state).ok()?.is_some()))
+        });
+        let Some((projection, is_served)) = found else {
+            return nothing.hint("the same command goes on where this one was");
+        };
+        let summary = projection.summary;
+        let (session, party) = (summary.session.short(), summary.party);
+        let own = summary.participants.first().filter(|_| party != Party::Provider).map(|one| one.state);
+        let here = match own {
+            Some(ParticipantState::Installed | ParticipantState::Confirmed | ParticipantState::Stopped) => {
+                "; its software is installed here"
+            }
+            Some(_) => "; nothing of it is installed here",
+            None => "",
+        };
+        let on = match (summary.over, is_served) {
+            (true, _) => "it is over",
+            (false, true) => "`deployctl serve` goes on with it",
+            (false, false) => "it goes on while `deployctl serve` or a waiting command runs",
+        };
+        Error::new(Code::Interrupted, format!("interrupted; session {session} is {}{here}", summary.state))
+            .hint(format!("{on}; `deployctl status {session}` shows it, `deployctl stop {session}` ends it"))
+            .about(summary.session)
     }
 }
 

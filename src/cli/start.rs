@@ -46,11 +46,14 @@ pub(super) fn run(args: &Args, shell: &Shell) -> Result<()> {
     if over {
         return Err(status::ended(&part.summary));
     }
-    shell.run_until_stopped(async {
+    if args.foreground {
+        return shell.run_until_stopped(async {
+            give_the_word(&node, &part, shell).await?;
+            foreground(&node, session, party, shell).await
+        });
+    }
+    shell.run(async {
         give_the_word(&node, &part, shell).await?;
-        if args.foreground {
-            return foreground(&node, session, party, shell).await;
-        }
         let summary = until_ready(&node, &part.summary, shell).await?;
         shell.ui.data(&summary, || status::describe(&summary, shell.system.now()))
     })
@@ -58,25 +61,28 @@ pub(super) fn run(args: &Args, shell: &Shell) -> Result<()> {
 
 fn start_program(node: &Arc<Node>, program: &Program, foreground: bool, shell: &Shell) -> Result<()> {
     let id = &program.id;
-    shell.run_until_stopped(async {
-        let program = if foreground {
-            node.want_program(id)?;
-            shell.ui.note("running; Ctrl-C stops the program");
-            run::supervise(Arc::clone(node), id.clone(), asked_to_stop()).await?;
-            // Who runs it by hand ends it by hand.
-            let program = node.stop_program(id, shell.timeout).await?;
-            if let Some(failure) = &program.failure {
-                return Err(Error::new(failure.code, format!("{}: {}", id.name, failure.text)));
-            }
-            program
-        } else {
+    let show = |program: &Program| {
+        let summary = node.summarize(program)?;
+        shell.ui.data(&summary, || program::describe(&summary))
+    };
+    if !foreground {
+        return shell.run(async {
             node.start_program(id)?;
             let ready = node.wait_for_program(id, shell.timeout).await;
             node.send_mail().await?;
-            ready?
-        };
-        let summary = node.summarize(&program)?;
-        shell.ui.data(&summary, || program::describe(&summary))
+            show(&ready?)
+        });
+    }
+    shell.run_until_stopped(async {
+        node.want_program(id)?;
+        shell.ui.note("running; Ctrl-C stops the program");
+        run::supervise(Arc::clone(node), id.clone(), asked_to_stop()).await?;
+        // Who runs it by hand ends it by hand.
+        let program = node.stop_program(id, shell.timeout).await?;
+        match &program.failure {
+            Some(failure) => Err(Error::new(failure.code, format!("{}: {}", id.name, failure.text))),
+            None => show(&program),
+        }
     })
 }
 

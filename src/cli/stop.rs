@@ -20,7 +20,9 @@ const REST: Span = Span::from_secs(60);
 #[derive(clap::Args)]
 #[command(after_long_help = "Examples:
   deployctl stop 7k3q
-  deployctl stop 7k3q --reason 'the afternoon is over'")]
+  deployctl stop 7k3q --reason 'the afternoon is over'
+
+A session that has ended cannot be undone: request it again. A program is started again by deployctl start PROGRAM.")]
 pub(super) struct Args {
     /// A session, by any unambiguous beginning of its id; or an installed program
     #[arg(value_name = "SESSION|PROGRAM")]

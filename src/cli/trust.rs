@@ -13,6 +13,15 @@ use crate::ui::table::table;
 ///
 /// Contacts are other nodes by a name of yours, with what they may do here. Nobody else may do anything.
 #[derive(clap::Args)]
+#[command(
+    disable_help_subcommand = true,
+    after_long_help = "Examples:
+  deployctl trust add anna deploy://KEY@192.0.2.7:4800 --may request
+  deployctl trust list
+  deployctl trust token --may request       and on the other node: deployctl trust join
+
+To undo: deployctl trust remove NAME"
+)]
 pub(super) struct Args {
     #[command(subcommand)]
     command: Command,
@@ -28,8 +37,11 @@ enum Command {
   auto-accept  invitations through or by it are accepted without asking, if both sides are known
 
 Example:
-  deployctl trust add anna deploy://KEY@192.0.2.7:4800 --may request")]
+  deployctl trust add anna deploy://KEY@192.0.2.7:4800 --may request
+
+To undo: deployctl trust remove NAME")]
     Add {
+        /// What you call it
         name: Name,
         /// What the other node's `deployctl init` printed
         address: Address,
@@ -38,9 +50,17 @@ Example:
         may: Option<Rights>,
     },
     /// List the contacts
+    #[command(after_long_help = "Examples:
+  deployctl trust list
+  deployctl --format json trust list | jq -r '.contacts[].address'")]
     List,
     /// Remove a contact; it takes effect at once
+    #[command(after_long_help = "Example:
+  deployctl trust remove anna
+
+To undo: the `trust add` that it prints")]
     Remove {
+        /// A contact, by its name
         #[arg(value_name = "CONTACT")]
         name: String,
     },

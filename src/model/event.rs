@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::{Digest, MessageId, Party, SessionId, SessionState};
+use super::{Digest, MessageId, Name, ParticipantState, Party, RoleName, SessionId, SessionState};
 
 /// One thing that happened. Foreign text inside is raw; `ui` escapes it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -15,6 +15,16 @@ pub enum Event {
         state: SessionState,
         #[serde(skip_serializing_if = "Option::is_none")]
         reason: Option<String>,
+    },
+    /// A participant stands elsewhere than before, or is seen for the first time, as far as this party knows.
+    Participant {
+        session: SessionId,
+        party: Party,
+        name: Name,
+        role: RoleName,
+        state: ParticipantState,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        was: Option<ParticipantState>,
     },
     /// Something was done for a session, told in a sentence.
     Step { session: SessionId, party: Party, text: String },

@@ -38,6 +38,7 @@ pub mod serve;
 pub mod sitting;
 pub mod statements;
 pub mod supervise;
+mod telling;
 pub mod timeline;
 pub mod transcript;
 mod turns;

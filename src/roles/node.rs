@@ -8,6 +8,7 @@ use tokio::sync::Semaphore;
 
 use super::enrol::Guesses;
 use super::rotate::open_own;
+use super::telling::Told;
 use super::turns::Turns;
 use crate::message::Envelope;
 use crate::message::rotate::Handover;
@@ -79,6 +80,7 @@ pub struct Node {
     pub(super) at_once: Semaphore,
     /// Supervisors that were started and have not taken their locks yet.
     expected: Mutex<HashMap<(SessionId, Party), Time>>,
+    pub(super) told: Told,
 }
 
 /// What a node is made of beside its state directory.
@@ -140,6 +142,7 @@ impl Node {
             sending: Mutex::default(),
             guesses: Guesses::default(),
             expected: Mutex::default(),
+            told: Told::default(),
             replays: Mutex::default(),
             turns: Turns::default(),
             at_once: Semaphore::new(AT_ONCE),

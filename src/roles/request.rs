@@ -263,6 +263,7 @@ impl Node {
         let mut head = None;
         let result = loop {
             let projection = self.projection(session, party)?;
+            self.tell_waiting(&projection.summary);
             if let Some(result) = done(&projection) {
                 break result;
             }

@@ -9,7 +9,7 @@ use serde_json::Value;
 use super::node::{Node, blocking, locked};
 use super::turns::Turn;
 use crate::message::Verified;
-use crate::model::{Code, Error, Event, Key, MessageId, Name, Party, Result, SessionId, SessionState, Span, Time};
+use crate::model::{Code, Error, Key, MessageId, Name, Party, Result, SessionId, SessionState, Span, Time};
 use crate::session::record::{Entry, Replayed, Sent};
 use crate::session::{Input, Machine, Participation, Stage, Step, Summary, What, Work, replay};
 use crate::store::document;
@@ -195,7 +195,7 @@ impl Sitting<'_> {
     }
     /// Takes several inputs in one append: all of them or none.
     pub(super) fn step_all(&mut self, inputs: Vec<What>) -> Result<Vec<Sent>> {
-        let before = self.replayed.as_ref().map(|replayed| replayed.machine.summary().state);
+        let before = self.replayed.as_ref().map(|replayed| replayed.machine.summary());
         let mut next = self.replayed.as_deref().cloned();
         let (mut records, mut all_sent) = (Vec::new(), Vec::new());
         let now = self.node.system.now();
@@ -222,7 +222,7 @@ impl Sitting<'_> {
             self.node.remember(self.session, self.party, self.log.head(), &next);
             self.replayed = Some(next);
         }
-        self.after_append(before);
+        self.after_append(before.as_ref());
         Ok(all_sent)
     }
     fn seal(&self, step: &Step<Machine>) -> Vec<Sent> {
@@ -235,7 +235,7 @@ impl Sitting<'_> {
         };
         step.sends.iter().map(seal).collect()
     }
-    fn after_append(&self, before: Option<SessionState>) {
+    fn after_append(&self, before: Option<&Summary>) {
         let Some(replayed) = &self.replayed else { return };
         let projection = Projection::of(replayed, self.log.head());
         self.node.keep(self.session, self.party, &projection);
@@ -245,14 +245,7 @@ impl Sitting<'_> {
             // Only the command that asks for an interface waits for it.
             return;
         }
-        if before != Some(summary.state) {
-            self.node.emit(Event::Session {
-                session: self.session,
-                party: self.party,
-                state: summary.state,
-                reason: summary.reason,
-            });
-        }
+        self.node.tell_since(before, &summary);
         self.node.poke(self.session, self.party);
     }
     fn into_replayed(self) -> Arc<Replayed> {

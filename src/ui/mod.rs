@@ -7,15 +7,18 @@ mod print;
 mod prompt;
 mod streams;
 pub mod table;
+mod terminal;
 #[cfg(test)]
 pub(crate) mod testing;
 pub mod time;
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 
 use event::Bars;
 pub use streams::{Streams, Terminals};
+
+use crate::model::{Party, SessionId};
 
 /// What the command line and the environment say about showing and asking.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -59,6 +62,8 @@ struct Inner {
     /// There where downloads are drawn: a person watches stderr on a terminal.
     bars: Option<Bars>,
     reader_left: AtomicBool,
+    /// The session of the last event.
+    told_of: Mutex<Option<(SessionId, Party)>>,
 }
 
 impl Ui {
@@ -74,7 +79,8 @@ impl Ui {
     }
     fn build(settings: Settings, streams: Streams, bars: Option<Bars>) -> Self {
         let terminals = streams.terminals;
-        Self(Arc::new(Inner { settings, terminals, streams, bars, reader_left: AtomicBool::new(false) }))
+        let (reader_left, told_of) = (AtomicBool::new(false), Mutex::default());
+        Self(Arc::new(Inner { settings, terminals, streams, bars, reader_left, told_of }))
     }
     pub fn settings(&self) -> &Settings {
         &self.0.settings

@@ -62,9 +62,7 @@ impl Ui {
         struct Line<'a> {
             error: &'a Error,
         }
-        if let Some(bars) = &self.0.bars {
-            bars.clear();
-        }
+        self.rest();
         if self.is_json() {
             // Text and codes always serialize.
             self.talk(&json_of(&Line { error }).unwrap_or_default());

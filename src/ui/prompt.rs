@@ -2,6 +2,7 @@
 
 use super::Ui;
 use super::escape::{escape_block, escape_line};
+use super::terminal::Line;
 use crate::model::{Code, Error, Result};
 
 /// Unusable answers in a row, after which asking is given up.
@@ -39,6 +40,15 @@ impl Ui {
             (answer, _) => Ok(answer.to_owned()),
         })
     }
+    /// One field of a form: what was written behind the label, without blanks around it, and be it nothing; unseen, if it
+    /// is to be hidden. Whether it will do is the caller's to say, who asks again.
+    ///
+    /// # Errors
+    /// Like [`Ui::confirm`].
+    pub fn ask_field(&self, label: &str, hidden: bool, flag: &str) -> Result<String> {
+        let answer = self.ask_once(label.trim(), label, hidden, flag)?;
+        Ok(answer.trim().to_owned())
+    }
     /// The place in `items` of the one that the person takes, by its number from 1.
     ///
     /// # Errors
@@ -74,28 +84,36 @@ impl Ui {
         flag: &str,
         understand: impl Fn(&str) -> std::result::Result<T, String>,
     ) -> Result<T> {
-        let unanswered = |why: &str| {
-            Error::new(Code::PromptNeeded, format!("cannot ask “{question}”: {why}"))
-                .hint(format!("answer with {flag}"))
-        };
-        if let Some(why) = self.why_silent() {
-            return Err(unanswered(why));
-        }
         let gap = if shown.starts_with(':') { "" } else { " " };
         let prompt = format!("{}{gap}{shown}", escape_block(question));
         for _ in 0..MAX_TRIES {
-            self.beside_bars(|| self.0.streams.write_talk(&prompt));
-            let line = self.0.streams.read_line().map_err(|why| unanswered(&format!("reading stdin: {why}")))?;
-            match line.as_deref().map(|line| understand(line.trim())) {
-                Some(Ok(answer)) => return Ok(answer),
-                Some(Err(advice)) => self.talk(&advice),
-                None => {
-                    self.talk("");
-                    return Err(unanswered("input ended"));
-                }
+            let line = self.ask_once(question, &prompt, false, flag)?;
+            match understand(line.trim()) {
+                Ok(answer) => return Ok(answer),
+                Err(advice) => self.talk(&advice),
             }
         }
-        Err(unanswered("no answer could be understood"))
+        Err(unanswered(question, flag, "no answer could be understood"))
+    }
+    /// Shows `prompt`, which is escaped already, and reads one line.
+    fn ask_once(&self, question: &str, prompt: &str, hidden: bool, flag: &str) -> Result<String> {
+        if let Some(why) = self.why_silent() {
+            return Err(unanswered(question, flag, why));
+        }
+        self.beside_bars(|| self.0.streams.write_talk(prompt));
+        let line = self.0.streams.read_answer(hidden);
+        match line.map_err(|why| unanswered(question, flag, &format!("reading stdin: {why}")))? {
+            Line::Text(line) => Ok(line),
+            Line::Ended => {
+                self.talk("");
+                Err(unanswered(question, flag, "input ended"))
+            }
+            Line::Interrupted => {
+                self.talk("");
+                Err(Error::new(Code::Interrupted, format!("interrupted at the question “{}”", question.trim()))
+                    .hint("what was asked about was not done"))
+            }
+        }
     }
     fn why_silent(&self) -> Option<&'static str> {
         let (settings, terminals) = (self.settings(), self.terminals());
@@ -111,6 +129,10 @@ impl Ui {
             None
         }
     }
+}
+
+fn unanswered(question: &str, flag: &str, why: &str) -> Error {
+    Error::new(Code::PromptNeeded, format!("cannot ask “{question}”: {why}")).hint(format!("answer with {flag}"))
 }
 
 #[cfg(test)]

@@ -5,6 +5,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
+use super::terminal::{self, Line};
+
 /// Reads one line with its end into the text; nothing where input has ended.
 type ReadLine = Box<dyn FnMut(&mut String) -> io::Result<usize> + Send>;
 type Sink = Box<dyn Write + Send>;
@@ -69,6 +71,13 @@ impl Streams {
         let mut line = String::new();
         let read = (*held(&self.stdin))(&mut line)?;
         Ok((read > 0).then(|| line.trim_end_matches(['\n', '\r']).to_owned()))
+    }
+    /// What a person answers; at a real terminal unseen, if it is to be hidden.
+    pub(super) fn read_answer(&self, hidden: bool) -> io::Result<Line> {
+        if self.are_real && self.terminals.stdin {
+            return terminal::read_line(hidden);
+        }
+        Ok(self.read_line()?.map_or(Line::Ended, Line::Text))
     }
 }
 

@@ -8,7 +8,9 @@ use serde::Deserialize;
 use super::line::Line;
 use super::values::Word;
 use crate::model::id::SHORT_CHARS;
-use crate::model::{Address, Key, MessageId, Name, Party, ServiceName, SessionId, SessionState, Time};
+use crate::model::{
+    Address, Key, MessageId, Name, ParticipantState, Party, ServiceName, SessionId, SessionState, Time,
+};
 use crate::roles::offers;
 use crate::service::option::{Kind, OptionSpec};
 use crate::service::platform::{Platform, Platforms};
@@ -135,6 +137,52 @@ pub(super) fn invitations(line: &Line, typed: &str) -> Vec<Word> {
         }
     }
     words
+}
+
+/// What is completed of the one session that is named.
+#[derive(Deserialize)]
+struct Named {
+    summary: NamedSummary,
+}
+
+#[derive(Deserialize)]
+struct NamedSummary {
+    service: ServiceName,
+    provider: Address,
+    participants: Vec<Participant>,
+}
+
+#[derive(Deserialize)]
+struct Participant {
+    name: Name,
+    state: ParticipantState,
+}
+
+fn named(line: &Line, argument: &str) -> Option<NamedSummary> {
+    let state = line.state.as_ref()?;
+    let typed = line.said(argument)?.to_str()?;
+    let all = file::list(&state.sessions()).ok()?;
+    let mut matching = all.iter().filter(|id| id.starts_with(typed)).filter_map(|id| id.parse::<SessionId>().ok());
+    let session = matching.next().filter(|_| matching.next().is_none())?;
+    let parties = [Party::Initiator, Party::Provider].into_iter();
+    let found = parties.map(|party| document::glance_json::<Named>(&state.projection(session, party, "status")));
+    found.flatten().next().map(|named| named.summary)
+}
+
+/// Those who are invited to the session that is named.
+pub(super) fn invited(line: &Line, _: &str) -> Vec<Word> {
+    let participants = named(line, "invitation").map(|summary| summary.participants).unwrap_or_default();
+    participants.into_iter().map(|one| Word::new(&*one.name, one.state.as_str())).collect()
+}
+
+/// The meters that the service of the named session has a price for, as `METER=`.
+pub(super) fn meters(line: &Line, typed: &str) -> Vec<Word> {
+    let Some(summary) = named(line, "session").filter(|_| !typed.contains('=')) else { return Vec::new() };
+    let interface =
+        line.state.as_ref().and_then(|state| offers::interface(state, &summary.provider.key, &summary.service));
+    let Some(tariff) = interface.and_then(|interface| interface.tariff) else { return Vec::new() };
+    let word = |(meter, price)| Word::new(format!("{meter}="), format!("{price} {} each", tariff.currency));
+    tariff.per.iter().map(word).collect()
 }
 
 /// Programs that are installed, by the name that is enough: with the signer where two offer the same.

@@ -48,7 +48,7 @@ impl Line {
         .collect()
     }
     /// What was said for an argument of the innermost command.
-    fn said(&self, id: &str) -> Option<&OsStr> {
+    pub(super) fn said(&self, id: &str) -> Option<&OsStr> {
         raw(self.chain().last()?.1, id)
     }
     /// The key of the provider that is asked.

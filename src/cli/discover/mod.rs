@@ -49,17 +49,19 @@ pub(super) struct Args {
     /// Only programs of this category, or below it
     #[arg(long, value_name = "CATEGORY")]
     category: Option<String>,
-    /// For a machine of this platform, of which nothing else is known, in place of this machine
+    /// For a machine of this platform in place of this one
     #[arg(long, value_name = "PLATFORM")]
     platform: Option<Platform>,
-    /// Only programs that make usable what is of this type: a UPnP device or service (urn:…), or a DNS-SD service
-    /// (_door._tcp); or the device that is described at this URL on the local network
+    /// Only programs that make this usable: a type, or a device's URL
+    ///
+    /// A UPnP device or service (urn:…), or a DNS-SD service (_door._tcp); or the device that is described at this URL on
+    /// the local network.
     #[arg(long, value_name = "TYPE|URL")]
     enables: Option<Sought>,
-    /// Only programs that may be used under this license (an SPDX id); may be repeated
+    /// Only programs usable under this license (SPDX id)
     #[arg(long, value_name = "LICENSE")]
     license: Vec<String>,
-    /// Ask this node, a contact or an address, and look for no others
+    /// Ask this node alone: a contact, or an address
     #[arg(long, value_name = "NODE", conflicts_with_all = ["watch", "interface"])]
     from: Option<String>,
     /// Say why a program of this name is not shown
@@ -68,7 +70,7 @@ pub(super) struct Args {
     /// Go on, and tell what comes, changes and goes
     #[arg(long)]
     watch: bool,
-    /// On these network interfaces alone; on all without this
+    /// On these network interfaces alone
     #[arg(long, value_name = "IF,…", value_delimiter = ',')]
     interface: Vec<String>,
 }
@@ -87,7 +89,7 @@ struct Told<'a> {
 }
 
 pub(super) fn run(args: &Args, shell: &Shell) -> Result<()> {
-    let node = match shell.node() {
+    let node = match shell.find_node() {
         Ok(node) => Some(node),
         // Nobody needs a node of his own to look around.
         Err(error) if error.code == Code::NoIdentity && args.from.is_none() => None,

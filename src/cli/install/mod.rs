@@ -49,16 +49,20 @@ use crate::session::{Decision, Summary, What};
 
 To undo: deployctl remove SESSION|PROGRAM")]
 pub(super) struct Args {
-    /// A session, by any unambiguous beginning of its id; a program, NAME or NAME@SIGNER; where a program can be had; or the
-    /// file of a package
+    /// A session, a program, where one can be had, or a file
+    ///
+    /// A session by any unambiguous beginning of its id; a program, NAME or NAME@SIGNER; where a program can be had; or the
+    /// file of a package.
     #[arg(value_name = "SESSION|PROGRAM|URI|FILE", required_unless_present = "sought")]
     what: Option<String>,
-    /// Install what makes this usable: a type of UPnP device or service (urn:…), a type or an instance of DNS-SD (_door._tcp,
-    /// NAME._door._tcp), or the URL of a description, as it is seen on the local network
+    /// Install what makes this usable: a type, or a URL
+    ///
+    /// A type of UPnP device or service (urn:…), a type or an instance of DNS-SD (_door._tcp, NAME._door._tcp), or the URL of
+    /// a description, as it is seen on the local network.
     #[arg(long = "for", id = "sought", value_name = "TYPE|URL", conflicts_with_all = ["manifest", "rollback"])]
     sought: Option<Sought>,
     /// Look on these network interfaces alone; on all without this
-    #[arg(long, value_name = "IF,…", value_delimiter = ',')]
+    #[arg(long, value_name = "IF,…", value_delimiter = ',', hide_short_help = true)]
     interface: Vec<String>,
     /// The signed manifest of a package that is installed from its file
     #[arg(long, value_name = "FILE", conflicts_with = "from")]
@@ -73,11 +77,11 @@ pub(super) struct Args {
     #[arg(long, conflicts_with_all = ["root", "start", "manifest", "from"])]
     rollback: bool,
     /// Install below this folder instead of the state directory
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", hide_short_help = true)]
     root: Option<PathBuf>,
     /// Fetch the package from here, and from who delivers it only what cannot be had here: deploy://, https://, http:// or
     /// file:///; with a / at its end a folder with DIGEST.tar.gz. Can be given several times
-    #[arg(long, value_name = "URL", conflicts_with_all = ["manifest", "rollback"])]
+    #[arg(long, value_name = "URL", conflicts_with_all = ["manifest", "rollback"], hide_short_help = true)]
     source: Vec<Source>,
 }
 

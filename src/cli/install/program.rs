@@ -7,11 +7,12 @@ use serde::Serialize;
 
 use super::Args;
 use super::sought::ask_around;
+use crate::cli::acquaint::in_groups;
 use crate::cli::shell::Shell;
 use crate::cli::status::program::describe;
 use crate::cli::verify::key_of;
 use crate::model::program_uri::ProgramUri;
-use crate::model::{Address, Code, Error, Key, Result};
+use crate::model::{Address, Code, Error, Result};
 use crate::roles::Node;
 use crate::roles::programs::Summary;
 use crate::roles::programs::ask::{Parcel, Standing, Wanted};
@@ -195,22 +196,4 @@ fn screen(node: &Node, parcel: &Parcel, standing: &Standing) -> Result<Vec<Strin
     }
     lines.push(format!("  {} bytes. To undo: deployctl remove {}", manifest.package.size, manifest.name));
     Ok(lines)
-}
-
-/// A key as people compare it: in groups of four.
-pub(super) fn in_groups(key: &Key) -> String {
-    let text = key.to_string();
-    let groups: Vec<_> = text.as_bytes().chunks(4).map(String::from_utf8_lossy).collect();
-    groups.join(" ")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_key_is_shown_in_groups_of_four() {
-        let shown = in_groups(&Key::from_bytes([0; 32]));
-        assert_eq!(shown.split(' ').map(str::len).collect::<Vec<_>>(), [4; 13]);
-    }
 }

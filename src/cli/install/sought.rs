@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Args;
-use super::program::{Order, address_of, in_groups, order};
+use super::program::{Order, address_of, order};
+use crate::cli::acquaint::in_groups;
 use crate::cli::shell::Shell;
 use crate::discover::seeing::{Patience, SeenService, Sought, look, seek};
 use crate::model::{Address, Code, Error, Result};

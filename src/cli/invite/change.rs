@@ -16,7 +16,7 @@ const HEAR: Span = Span::from_secs(10);
 /// The Initiator names one more.
 pub(super) async fn add(node: &Arc<Node>, session: &str, args: &Args, shell: &Shell) -> Result<()> {
     let session = node.part_as(session, &[Party::Initiator])?.summary.session;
-    let wanted = request::wanted(&args.peers, node)?;
+    let wanted = request::wanted(&args.peers, node, shell)?;
     node.add_peers(session, &wanted, args.note.as_deref()).await.map_err(kept)?;
     let names: Vec<_> = wanted.iter().map(|one| one.name.to_string()).collect();
     shell.ui.note(&format!("{} will be invited by the provider", names.join(", ")));
