@@ -40,6 +40,12 @@ enum Command {
         #[arg(value_name = "SETTING")]
         key: String,
     },
+    /// Settings are written by people
+    #[command(hide = true, disable_help_flag = true)]
+    Set {
+        #[arg(allow_hyphen_values = true)]
+        rest: Vec<String>,
+    },
 }
 
 /// What a setting is, and who said so.
@@ -80,9 +86,17 @@ const FLAGS: [&str; 4] = ["state", "format", "color", "timeout"];
 
 pub(super) fn run(args: &Args, shell: &Shell) -> Result<()> {
     let settings = all(shell)?;
-    let Some(Command::Get { key }) = &args.command else {
-        let settings = Settings { settings };
-        return shell.ui.data(&settings, || table(&["SETTING", "VALUE", "FROM"], &settings.rows()));
+    let key = match &args.command {
+        Some(Command::Get { key }) => key,
+        Some(Command::Set { .. }) => {
+            let file = shell.state_path().join("config.toml");
+            return Err(Error::new(Code::Usage, format!("settings are written by people, into {}", file.display()))
+                .hint("deployctl-config.toml(5) says what can be in it; `deployctl config` then checks it"));
+        }
+        None => {
+            let settings = Settings { settings };
+            return shell.ui.data(&settings, || table(&["SETTING", "VALUE", "FROM"], &settings.rows()));
+        }
     };
     let names: Vec<_> = settings.iter().map(|one| one.key).collect();
     let unknown = || {

@@ -143,7 +143,7 @@ pub fn main() -> ExitCode {
             Ok(shell) => exit(&shell.ui, cli.command.run(&shell)),
             Err((ui, error)) => exit(&ui, Err(error)),
         },
-        Err(said) => usage::answer(&said, json),
+        Err(said) => usage::answer(&said, &arguments, json),
     })
 }
 

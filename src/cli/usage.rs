@@ -4,15 +4,15 @@ use std::error::Error as _;
 use std::ffi::OsString;
 use std::process::ExitCode;
 
+use clap::CommandFactory;
 use clap::error::ErrorKind;
 use serde::Serialize;
 
-use super::{exit, shell};
+use super::{Cli, exit, shell};
 use crate::model::{Code, Error};
 use crate::ui::{Format, Settings, Ui};
 
-/// How lines begin in which clap says what a command takes, and what was meant perhaps.
-const USAGE: &str = "Usage: ";
+/// How a line begins in which clap says what was meant perhaps.
 const TIP: &str = "tip: ";
 
 /// A screen before there is a command that says how it is to look.
@@ -34,7 +34,7 @@ pub(super) fn wants_json(arguments: &[OsString]) -> bool {
 }
 
 /// Help and version are data; all else that clap says is wrong usage.
-pub(super) fn answer(said: &clap::Error, json: bool) -> ExitCode {
+pub(super) fn answer(said: &clap::Error, arguments: &[OsString], json: bool) -> ExitCode {
     let ui = screen(json);
     let result = match said.kind() {
         ErrorKind::DisplayHelp | ErrorKind::DisplayVersion if !json => {
@@ -50,7 +50,7 @@ pub(super) fn answer(said: &clap::Error, json: bool) -> ExitCode {
             let _ = said.print();
             return ExitCode::from(Code::Usage.exit());
         }
-        _ => Err(wrong(said)),
+        _ => Err(wrong(said, &command_of(arguments))),
     };
     exit(&ui, result)
 }
@@ -67,13 +67,11 @@ struct Version {
 }
 
 /// The first paragraph is what is wrong; tips and what a value's own parser advises are what to do.
-fn wrong(said: &clap::Error) -> Error {
+fn wrong(said: &clap::Error, command: &str) -> Error {
     let text = said.to_string();
     let mut lines = text.lines();
     let paragraph: Vec<_> = lines.by_ref().map(str::trim).take_while(|line| !line.is_empty()).collect();
     let rest: Vec<_> = lines.map(str::trim).collect();
-    let usage = rest.iter().find_map(|line| line.strip_prefix(USAGE));
-    let command = usage.map(command_of).unwrap_or_else(|| env!("CARGO_PKG_NAME").to_owned());
     let message = match (said.kind(), paragraph.split_first()) {
         (ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand, _) => format!("a command belongs after `{command}`"),
         (_, Some((first, []))) => (*first).to_owned(),
@@ -86,11 +84,18 @@ fn wrong(said: &clap::Error) -> Error {
     let advice = said.source().and_then(|why| why.downcast_ref::<Error>()).and_then(|why| why.hint.clone());
     let help = format!("`{command} --help` says what can be given");
     let hints: Vec<_> = tips.chain(advice).chain([help]).collect();
-    Error::new(Code::Usage, message.trim_start_matches("error: ")).hint(hints.join("; "))
+    Error::new(Code::Usage, message.trim_start_matches("error: ")).hint(hints.join("; ").replace("?; ", "? "))
 }
 
-/// `deployctl trust add` of `deployctl trust add [OPTIONS] <NAME>`.
-fn command_of(usage: &str) -> String {
-    let words = usage.split_whitespace().take_while(|word| !word.starts_with(['[', '<', '-']));
-    words.collect::<Vec<_>>().join(" ")
+/// The commands that are named, `deployctl trust add`; a value that is called like one of them is taken for it.
+fn command_of(arguments: &[OsString]) -> String {
+    let mut command = Cli::command();
+    let mut named = vec![env!("CARGO_PKG_NAME").to_owned()];
+    for word in arguments.iter().skip(1).filter_map(|word| word.to_str()) {
+        if let Some(inner) = command.find_subcommand(word) {
+            named.push(word.to_owned());
+            command = inner.clone();
+        }
+    }
+    named.join(" ")
 }

@@ -57,7 +57,12 @@ pub(super) fn run(args: &Args, shell: &Shell) -> Result<()> {
         let checked = node.verify_program(&program)?;
         return shell.ui.data(&checked, || describe_program(&checked));
     }
-    let session = node.state.resolve_session(&args.what).map_err(|why| program::unknown(&args.what, why))?;
+    let session = node.state.resolve_session(&args.what).map_err(|why| match program::unknown(&args.what, why) {
+        error if error.code == Code::NotFound => {
+            Error { message: format!("there is no file, no session and no program {}", args.what), ..error }
+        }
+        error => error,
+    })?;
     let mut verified = Vec::new();
     for (found, parties) in node.state.find_sessions()? {
         for party in parties.into_iter().filter(|_| found == session) {

@@ -51,6 +51,7 @@ impl Error {
                 (Code::DiskFull, Some("free some space, then run the same command again; nothing was left half done"))
             }
             std::io::ErrorKind::PermissionDenied => (Code::Io, Some("check who owns it and its permissions")),
+            std::io::ErrorKind::NotFound => (Code::Io, Some("check the path")),
             std::io::ErrorKind::ReadOnlyFilesystem => {
                 (Code::Io, Some("the file system is mounted read-only; choose another --state directory"))
             }

@@ -92,6 +92,10 @@ pub fn load_offer(folder: PathBuf, name: Option<&ServiceName>) -> Result<Offer> 
 /// Reads a service's definition alone, which is quick whatever else is in its folder.
 pub(super) fn load_definition(folder: &std::path::Path, name: Option<&ServiceName>) -> Result<Definition> {
     let path = folder.join("service.toml");
+    if !file::exists(&path)? {
+        return Err(Error::new(Code::NotFound, format!("there is no {}", path.display()))
+            .hint("a service is a folder with a service.toml in it"));
+    }
     let bytes = file::read_limited(&path, MAX_DEFINITION)?;
     let text = String::from_utf8(bytes)
         .map_err(|_| Error::new(Code::BadDefinition, format!("{} is not UTF-8 text", path.display())))?;

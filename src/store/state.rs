@@ -8,6 +8,8 @@ use std::path::{Path, PathBuf};
 
 use super::{file, tree};
 use crate::model::error::IoContext;
+use crate::model::id::SHORT_CHARS;
+use crate::model::suggest::nearest;
 use crate::model::{Code, Digest, Error, Key, MessageId, Name, Party, Result, RoleName, ServiceName, SessionId, Time};
 
 /// The format that this version reads and writes.
@@ -18,6 +20,8 @@ const MAX_VERSION: u64 = 64;
 pub(super) const OTHERS: u32 = 0o077;
 /// Candidates that an “ambiguous” error lists.
 const CANDIDATES: usize = 5;
+/// Letters of an id from which on a slip of the finger can be told from another id.
+const MISTYPED: usize = 4;
 /// What may lie in a folder that becomes a state directory: what people prepare before the first `init`.
 const PREPARED: [&str; 3] = ["config.toml", "services", "run"];
 
@@ -293,10 +297,18 @@ impl StateDir {
 /// `not-found`; `ambiguous`, listing the candidates.
 pub fn resolve_prefix<T: Copy + ToString>(what: &str, prefix: &str, ids: impl Iterator<Item = T>) -> Result<T> {
     let wanted = prefix.to_ascii_lowercase();
-    let found: Vec<T> = ids.filter(|id| !wanted.is_empty() && id.to_string().starts_with(&wanted)).collect();
+    let ids: Vec<T> = ids.collect();
+    let is_meant = |id: &T| !wanted.is_empty() && id.to_string().starts_with(&wanted);
+    let found: Vec<T> = ids.iter().copied().filter(is_meant).collect();
     match found.as_slice() {
         [one] => Ok(*one),
-        [] => Err(Error::new(Code::NotFound, format!("no {what} begins with “{prefix}”"))),
+        [] => {
+            let error = Error::new(Code::NotFound, format!("no {what} begins with “{prefix}”"));
+            Err(match mistyped(&wanted, &ids) {
+                Some(near) => error.hint(format!("did you mean {near}?")),
+                None => error,
+            })
+        }
         many => {
             let shown: Vec<String> = many.iter().take(CANDIDATES).map(ToString::to_string).collect();
             let more = if many.len() > CANDIDATES { ", …" } else { "" };
@@ -304,6 +316,16 @@ pub fn resolve_prefix<T: Copy + ToString>(what: &str, prefix: &str, ids: impl It
             Err(Error::new(Code::Ambiguous, message).hint("give more of its letters"))
         }
     }
+}
+
+/// The id whose beginning is nearest to what was typed, if that is long enough to say.
+fn mistyped<T: ToString>(wanted: &str, ids: &[T]) -> Option<String> {
+    let ids: Vec<String> = ids.iter().map(ToString::to_string).collect();
+    let as_long = |id: &String| id.get(..wanted.len()).map(str::to_owned);
+    let beginnings: Vec<String> = ids.iter().filter_map(as_long).collect();
+    let near = nearest(wanted, beginnings.iter().map(String::as_str)).filter(|_| wanted.len() >= MISTYPED)?;
+    let found = ids.iter().find(|id| id.starts_with(near))?;
+    Some(found.get(..SHORT_CHARS.max(wanted.len())).unwrap_or(found).to_owned())
 }
 
 /// Where the state lives if nobody says: `$XDG_STATE_HOME/deployctl`, else `~/.local/state/deployctl` (on macOS

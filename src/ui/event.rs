@@ -157,10 +157,9 @@ impl Bars {
     pub(super) fn clear(&self) {
         let open = std::mem::take(&mut *self.open.lock().unwrap_or_else(PoisonError::into_inner));
         let parties = std::mem::take(&mut *self.parties.lock().unwrap_or_else(PoisonError::into_inner));
-        for bar in open.values().chain(parties.values()) {
-            bar.finish_and_clear();
-            self.all.remove(bar);
-        }
+        // Taking them away one by one would leave the last drawing of some.
+        open.values().chain(parties.values()).for_each(ProgressBar::finish_and_clear);
+        let _ = self.all.clear();
     }
 }
 

@@ -73,12 +73,14 @@ impl Terminal {
     pub fn press(&self, key: &str) {
         self.tmux(&["send-keys", key]);
     }
-    /// Types a line.
+    /// Types a line, and waits until the screen is another one: the question on it is answered.
     pub fn answer(&self, text: &str) {
+        let before = self.screen();
         if !text.is_empty() {
             self.tmux(&["send-keys", "-l", text]);
         }
         self.press("Enter");
+        self.wait("the answer to be taken", |screen| screen != before);
     }
     /// Waits until the command has ended: gives the screen as it left it, and its exit code. The terminal has to be as it
     /// was before.

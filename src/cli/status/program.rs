@@ -106,11 +106,17 @@ fn row(one: &Installation) -> Vec<String> {
     vec![one.name.clone(), one.version.to_string(), one.platform.to_string(), one.state.clone(), reason]
 }
 
+/// How a hint begins that knows better than where to look.
+const MEANT: &str = "did you mean";
+
 /// Nothing of this name is here.
 pub(crate) fn unknown(text: &str, why: Error) -> Error {
     match why.code {
-        Code::NotFound => Error::new(Code::NotFound, format!("there is no session and no program {text} here"))
-            .hint("`deployctl status` lists both"),
+        Code::NotFound => {
+            let meant =
+                why.hint.filter(|hint| hint.starts_with(MEANT)).unwrap_or("`deployctl status` lists both".into());
+            Error::new(Code::NotFound, format!("there is no session and no program {text} here")).hint(meant)
+        }
         _ => why,
     }
 }

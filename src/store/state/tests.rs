@@ -95,3 +95,17 @@ fn the_default_place_follows_the_environment() {
     assert!(home.starts_with("/h") && home.ends_with("deployctl"));
     assert_eq!(look_up(&[]).unwrap_err().code, Code::Usage);
 }
+
+#[test]
+fn an_id_with_a_letter_wrong_is_asked_back() {
+    let ids = ["7k3qabcdefgh", "m2p4xyzuvwst"].map(|id| format!("{id:a<26}"));
+    let resolve = |typed: &str| {
+        let ids: Vec<SessionId> = ids.iter().map(|id| id.parse().unwrap()).collect();
+        resolve_prefix("session", typed, ids.into_iter()).unwrap_err().hint
+    };
+    assert_eq!(resolve("7k3qabdc").as_deref(), Some("did you mean 7k3qabcd?"));
+    assert_eq!(resolve("m2p5").as_deref(), Some("did you mean m2p4xyzu?"));
+    for far in ["zzzz", "m3", "ünder"] {
+        assert_eq!(resolve(far), None, "{far}");
+    }
+}
