@@ -185,6 +185,10 @@ fn a_quorum_that_is_missed_ends_the_session_and_says_who_declined_why() {
         assert!(status.to_string().contains("the oven is broken"), "{status:#}");
     }
     sandbox.run("a", &["accept", &id, "--yes"]).fails(6, "already-answered").says(&["declined"]);
+    // Nothing was installed: there is nothing to wait for, and nothing that keeps its records.
+    sandbox.run("a", &["--timeout", "5s", "remove", &session]).ok();
+    sandbox.run("a", &["remove", &session, "--forget", "--yes"]).ok();
+    sandbox.run("a", &["status", &session]).fails(6, "not-found");
 }
 
 #[test]

@@ -266,8 +266,10 @@ impl Projection {
             updating: part.is_some_and(Participation::is_updating),
             at_rest: part.is_none_or(Participation::is_at_rest),
             stop_wanted: replayed.machine.work() == [Work::Stop],
-            removed: part
-                .is_none_or(|part| !part.holds_software() && (part.ending.is_some() || part.stage == Stage::Removed)),
+            removed: part.is_none_or(|part| {
+                let is_past = summary.over || part.ending.is_some() || part.stage == Stage::Removed;
+                is_past && !part.holds_software()
+            }),
             ending: summary.over || part.is_some_and(|part| part.ending.is_some()),
             recipients,
             invitations: invitations(&replayed.machine),
