@@ -51,8 +51,12 @@ fn a_definition_that_is_wrong_is_refused_with_file_and_line() {
     let places = [line("minimum"), line("pear")].map(|line| format!("service.toml:{line}"));
     fs::write(&path, &text).expect("a spoilt definition");
     let _provider = parties.serve("p");
+    // Its owner hears of it when the node comes up, with the whole path; others do not learn that.
+    let path = path.display().to_string();
+    assert!(sandbox.talk().contains(&path), "{}", sandbox.talk());
     let refusal = request(sandbox, "broken", &[]).fails(8, "bad-definition");
-    refusal.says(&[&places[0], &places[1]]);
+    refusal.says(&[&places[0], &places[1]]).hints(&["provider"]);
+    assert!(!refusal.message.contains(&*sandbox.path().to_string_lossy()), "{refusal:?}");
 }
 
 #[test]

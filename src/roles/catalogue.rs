@@ -76,6 +76,18 @@ impl Node {
         }
         load_offer(folder, Some(name))
     }
+    /// Tells of the services in the services folder that nobody can have, because their definitions do not read.
+    ///
+    /// # Errors
+    /// `io` where the folder cannot be listed.
+    pub(super) fn tell_of_broken_services(&self) -> Result<()> {
+        for name in self.offered()? {
+            if let Err(error) = self.definition(&name) {
+                self.notice(format!("nobody can have the service {name}: {error}"));
+            }
+        }
+        Ok(())
+    }
     /// The definition of a service alone, without what its folder holds beside it.
     pub(super) fn definition(&self, name: &ServiceName) -> Result<Definition> {
         load_definition(&self.services.join(&**name), Some(name))
@@ -109,6 +121,16 @@ pub(super) fn digest_of(folder: &std::path::Path) -> Result<Digest> {
     Ok(Digest::of(format!("deployctl definition v1\n{tree}\n").as_bytes()))
 }
 
+/// Whoever asks for a service learns what is wrong with it, but not where this node keeps it; this node's owner, both.
+fn told(node: &Node, error: Error) -> Error {
+    if error.code != Code::BadDefinition {
+        return error;
+    }
+    node.notice(format!("a service was asked for and could not be offered: {error}"));
+    let folder = format!("{}/", node.services.display());
+    Error::new(error.code, error.message.replace(&folder, "")).hint("its provider has to mend the definition")
+}
+
 /// A2–A4: answers an interface request. A true repeat gets the same interface; an id or nonce used for something else is
 /// refused.
 pub(super) fn interface_request(node: &Node, message: &Verified<Message>, source: Source) -> Result<Posted> {
@@ -130,7 +152,7 @@ pub(super) fn interface_request(node: &Node, message: &Verified<Message>, source
     if request.initiator.key != message.head.from {
         return Err(Error::new(Code::WrongKey, "the interface-request names another Initiator than its sender"));
     }
-    let offer = node.offer(&request.service.name)?;
+    let offer = node.offer(&request.service.name).map_err(|error| told(node, error))?;
     if let Some(range) = &request.service.version
         && !range.matches(&offer.definition.version)
     {

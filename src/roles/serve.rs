@@ -125,6 +125,7 @@ impl Service {
         if let Some(why) = node.identity.objection(node.system.now()) {
             node.notice(format!("nodes with the same authority will refuse this node's certificate: {why}"));
         }
+        blocking(|| node.tell_of_broken_services())?;
         let how = advertise.or(&node.config.serve);
         node.advertises = !how.ways.is_empty();
         let node = Arc::new(node);
