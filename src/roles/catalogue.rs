@@ -83,7 +83,7 @@ impl Node {
     pub(super) fn tell_of_broken_services(&self) -> Result<()> {
         for name in self.offered()? {
             if let Err(error) = self.definition(&name) {
-                self.notice(format!("nobody can have the service {name}: {error}"));
+                self.notice(format!("not offered: {error}"));
             }
         }
         Ok(())

@@ -125,9 +125,12 @@ impl Service {
         if let Some(why) = node.identity.objection(node.system.now()) {
             node.notice(format!("nodes with the same authority will refuse this node's certificate: {why}"));
         }
-        blocking(|| node.tell_of_broken_services())?;
         let how = advertise.or(&node.config.serve);
         node.advertises = !how.ways.is_empty();
+        // Who advertises watches the folder, and tells at every change.
+        if !node.advertises {
+            blocking(|| node.tell_of_broken_services())?;
+        }
         let node = Arc::new(node);
         let neighbourhood = Neighbourhood::begin(&node, local.map(|local| local.port()), &how).await?;
         Ok(Self { node, running, server, neighbourhood, pokes, socket, _lock: lock })
