@@ -149,11 +149,14 @@ async fn finish(node: &Arc<Node>, session: SessionId, party: Party) -> Result<()
             break;
         }
         // The next generation's supervisor goes on from here.
-        if node.try_supervise(session, party)?.is_none() || node.is_in_foreground(session, party)? {
+        if node.try_supervise(session, party)?.is_none() {
             break;
         }
-        let machine = node.read(session, party)?;
-        if machine.machine.work().is_empty() && machine.outbox.is_empty() {
+        let replayed = node.read(session, party)?;
+        let work = replayed.machine.work();
+        // So does whoever keeps the role in the foreground.
+        let is_passed_on = work.contains(&Work::Run) && node.is_in_foreground(session, party)?;
+        if is_passed_on || (work.is_empty() && replayed.outbox.is_empty()) {
             break;
         }
         tokio::time::sleep(BUSY_NAP).await;
