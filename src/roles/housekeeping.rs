@@ -58,6 +58,8 @@ const RULES: [Rule; 10] = [
 /// What the rules look at.
 struct View {
     now: Time,
+    /// For how long a session has to be over until nobody needs what goes with it.
+    ended: Span,
     sessions: Vec<Known>,
     /// There is a session that cannot be read: what it needs is not known.
     is_dark: bool,
@@ -69,8 +71,6 @@ struct Known {
     party: Party,
     /// For how long it has been over, with nothing to be done or sent.
     over_for: Option<Span>,
-    /// For as long as the settings say.
-    is_past: bool,
     packages: Vec<Digest>,
     provider: Option<Key>,
 }
@@ -125,13 +125,11 @@ impl Node {
     /// # Errors
     /// `wrong-state` while software of it is installed, or something is to be done or sent; `not-found`; `io`.
     pub fn forget(&self, session: SessionId) -> Result<u64> {
-        let parties = self.state.find_sessions()?.into_iter().find(|(known, _)| *known == session);
-        let parties = parties.map(|(_, parties)| parties).unwrap_or_default();
         // Nobody makes a step in it meanwhile.
         let mut locks = Vec::new();
-        for party in &parties {
-            locks.push(Lock::acquire(&self.state.session_lock(session, *party), "a session", WAIT)?);
-            let projection = self.projection(session, *party)?;
+        for party in self.state.parties_of(session) {
+            locks.push(Lock::acquire(&self.state.session_lock(session, party), "a session", WAIT)?);
+            let projection = self.projection(session, party)?;
             if projection.live || !projection.removed {
                 let waits = match projection.recipients.len() {
                     0 => "it is not over".to_owned(),
@@ -155,25 +153,33 @@ impl Node {
                 let Ok(projection) = self.projection(session, party) else {
                     is_dark = true;
                     let packages = Vec::new();
-                    sessions.push(Known { session, party, over_for: None, is_past: false, packages, provider: None });
+                    sessions.push(Known { session, party, over_for: None, packages, provider: None });
                     continue;
                 };
                 let changed = file::changed_at(&self.state.session_log(session, party))?.unwrap_or(now);
                 let over_for = (!projection.live && projection.removed).then(|| now.since(changed));
-                let is_past = over_for.is_some_and(|span| span >= self.config.keep.ended);
                 let packages = projection.summary.packages.iter().map(|package| package.digest).collect();
                 let provider = Some(projection.summary.provider.key);
-                sessions.push(Known { session, party, over_for, is_past, packages, provider });
+                sessions.push(Known { session, party, over_for, packages, provider });
             }
         }
-        Ok(View { now, sessions, is_dark })
+        Ok(View { now, ended: self.config.keep.ended, sessions, is_dark })
+    }
+}
+
+impl Known {
+    fn is_over_for(&self, span: Span) -> bool {
+        self.over_for.is_some_and(|over_for| over_for >= span)
     }
 }
 
 impl View {
     /// Whether no part of this node in a session needs anything any more; so is a session that is not known.
     fn is_past(&self, session: SessionId) -> bool {
-        self.sessions.iter().all(|known| known.session != session || known.is_past)
+        self.is_over_for(session, self.ended)
+    }
+    fn is_over_for(&self, session: SessionId, span: Span) -> bool {
+        self.sessions.iter().all(|known| known.session != session || known.is_over_for(span))
     }
 }
 
@@ -220,7 +226,7 @@ fn shown(node: &Node, view: &View) -> Result<Paths> {
         return Ok(Vec::new());
     }
     let mut known: BTreeSet<Key> = node.contacts.list()?.into_iter().map(|contact| contact.address.key).collect();
-    known.extend(view.sessions.iter().filter(|one| !one.is_past).filter_map(|one| one.provider));
+    known.extend(view.sessions.iter().filter(|one| !one.is_over_for(view.ended)).filter_map(|one| one.provider));
     let folder = node.state.shown();
     let mut found = Vec::new();
     for name in file::list(&folder)? {
@@ -237,8 +243,13 @@ fn packages(node: &Node, view: &View) -> Result<Paths> {
     if view.is_dark {
         return Ok(Vec::new());
     }
-    let mut needed: BTreeSet<Digest> =
-        view.sessions.iter().filter(|known| !known.is_past).flat_map(|known| &known.packages).copied().collect();
+    let mut needed: BTreeSet<Digest> = view
+        .sessions
+        .iter()
+        .filter(|known| !known.is_over_for(view.ended))
+        .flat_map(|known| &known.packages)
+        .copied()
+        .collect();
     // What is installed may be offered on.
     for program in Programs::of(&node.state).list()? {
         needed.extend(program.releases.values().map(|release| release.package.digest));
@@ -277,7 +288,7 @@ fn secrets(node: &Node, view: &View) -> Result<Paths> {
 /// Output and records of programs whose session is over: what removing their software did not get to.
 fn runs(node: &Node, view: &View) -> Result<Paths> {
     let mut found = Vec::new();
-    for known in view.sessions.iter().filter(|known| known.is_past) {
+    for known in view.sessions.iter().filter(|known| known.is_over_for(view.ended)) {
         let path = node.places(known.session, known.party).folder;
         if file::exists(&path)? && Lock::is_free(&node.supervisor_lock(known.session, known.party))? {
             found.push((path, "what a program of a session that is over left".to_owned()));
@@ -290,11 +301,7 @@ fn runs(node: &Node, view: &View) -> Result<Paths> {
 fn records(node: &Node, view: &View) -> Result<Paths> {
     let Some(keep) = node.config.keep.records else { return Ok(Paths::new()) };
     let all: BTreeSet<_> = view.sessions.iter().map(|known| known.session).collect();
-    let is_old = |session: &SessionId| {
-        let mut parts = view.sessions.iter().filter(|known| known.session == *session);
-        parts.all(|known| known.is_past && known.over_for.is_some_and(|span| span >= keep))
-    };
-    let old = all.into_iter().filter(is_old);
+    let old = all.into_iter().filter(|session| view.is_over_for(*session, keep.max(view.ended)));
     Ok(old.map(|session| (node.state.session(session), format!("records of a session, kept for {keep}"))).collect())
 }
 

@@ -29,13 +29,9 @@ impl Node {
     /// `not-found`, `ambiguous`.
     pub fn parts_of(&self, prefix: &str) -> Result<(SessionId, Vec<Projection>)> {
         let session = self.state.resolve_session(prefix)?;
-        let mut parts = Vec::new();
-        for (found, parties) in self.state.find_sessions()? {
-            for party in parties.into_iter().filter(|_| found == session) {
-                parts.push(self.projection(session, party)?);
-            }
-        }
-        Ok((session, parts))
+        let parties = self.state.parties_of(session).into_iter();
+        let parts: Result<Vec<_>> = parties.map(|party| self.projection(session, party)).collect();
+        Ok((session, parts?))
     }
     /// This node's part as one of `parties`, the first that it has.
     ///

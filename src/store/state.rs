@@ -115,14 +115,18 @@ impl StateDir {
         let mut found = Vec::new();
         for name in file::list(&self.sessions())? {
             let Ok(session) = name.parse::<SessionId>() else { continue };
-            let parties: Vec<_> =
-                Party::ALL.iter().copied().filter(|party| self.session_log(session, *party).exists()).collect();
+            let parties = self.parties_of(session);
             if !parties.is_empty() {
                 found.push((session, parties));
             }
         }
         found.sort_unstable();
         Ok(found)
+    }
+
+    /// The parties that this node plays in a session; none where it has no log of it.
+    pub fn parties_of(&self, session: SessionId) -> Vec<Party> {
+        Party::ALL.iter().copied().filter(|party| self.session_log(session, *party).exists()).collect()
     }
 
     /// Removes what tells of a session: its logs, manifests, secrets and accountings. The folder goes last and at once, so
