@@ -195,6 +195,9 @@ fn members_that_are_not_ours_are_refused() {
         ("header", edited(&|bytes| bytes[4] = 1), length),
         ("after its end", edited(&|bytes| bytes.splice(last - 8..last - 8, [0; 4]).for_each(drop)), length),
         ("after its end", edited(&|bytes| bytes.extend_from_slice(&member(b""))), length),
+        // Its true trailer, and once more where a reader would look for it that does not know where the member ends.
+        ("after its end", edited(&|bytes| bytes.extend_from_slice(&good[last - 8..])), length),
+        ("after its end", edited(&|bytes| bytes.extend([&[7; 9], &good[last - 8..]].concat())), length),
         ("cut off", edited(&|bytes| drop(bytes.drain(last - 12..last - 8))), length),
         ("header", vec![0; 40], length),
         ("cannot be inflated", edited(&|bytes| bytes[10] = 0xff), length),

@@ -13,7 +13,7 @@ use crate::model::{Code, Error, Hash, Result};
 const LEVEL: i32 = 6;
 /// gzip, deflate, no flags, no time, no extra flags, operating system unknown.
 const HEADER: [u8; 10] = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 255];
-/// CRC-32 and length, both little-endian.
+/// See [`trailer_of`].
 const TRAILER_BYTES: usize = 8;
 /// Bytes at the beginning of a piece by which most are known to be worth compressing.
 const SAMPLE_BYTES: usize = 4 << 10;
@@ -21,8 +21,7 @@ const SAMPLE_BYTES: usize = 4 << 10;
 /// standard deviation 22.6. What repeats within the piece, and what gzip compressed, has a larger one.
 const RANDOM: u64 = 400;
 
-/// Makes gzip members: by libdeflate, as nobody else reaches its ratio at its speed. What comes from others is inflated by
-/// zlib-rs instead, which is Rust.
+/// Makes gzip members: by libdeflate, as nobody else reaches its ratio at its speed.
 pub(super) struct Compressor {
     shrinking: libdeflater::Compressor,
     storing: libdeflater::Compressor,
@@ -39,16 +38,14 @@ impl Compressor {
     /// # Errors
     /// `internal`.
     pub(super) fn compress(&mut self, raw: &[u8]) -> Result<Vec<u8>> {
-        let internal = |why: String| Error::new(Code::Internal, format!("compressing a piece: {why}"));
-        let length = u32::try_from(raw.len()).map_err(|why| internal(why.to_string()))?;
         let deflate = if is_random(raw) { &mut self.storing } else { &mut self.shrinking };
         let mut member = vec![0; HEADER.len() + deflate.deflate_compress_bound(raw.len()) + TRAILER_BYTES];
         member[..HEADER.len()].copy_from_slice(&HEADER);
-        let written =
-            deflate.deflate_compress(raw, &mut member[HEADER.len()..]).map_err(|why| internal(why.to_string()))?;
+        let written = deflate
+            .deflate_compress(raw, &mut member[HEADER.len()..])
+            .map_err(|why| Error::new(Code::Internal, format!("compressing a piece: {why}")))?;
         member.truncate(HEADER.len() + written);
-        member.extend_from_slice(&libdeflater::crc32(raw).to_le_bytes());
-        member.extend_from_slice(&length.to_le_bytes());
+        member.extend_from_slice(&trailer_of(raw));
         Ok(member)
     }
 }
@@ -111,58 +108,88 @@ pub(super) fn read_at(package: &File, offset: u64, length: u64, hash: &Hash) -> 
     Ok(bytes)
 }
 
-/// Inflates a member that says itself how long it gets, if that is at most `limit` bytes.
+/// Inflates verified pieces, exactly to the promised length and to the end of their trailers.
+///
+/// libdeflate does it in 0.6 of the time that zlib-rs takes, but tells neither what is wrong with a member nor where it
+/// ended. So what libdeflate does not take, and what might go on behind its end, is left to zlib-rs.
+pub(super) struct Inflater(libdeflater::Decompressor);
+
+impl Inflater {
+    pub(super) fn new() -> Self {
+        Self(libdeflater::Decompressor::new())
+    }
+    /// One piece.
+    ///
+    /// # Errors
+    /// `bad-archive`.
+    pub(super) fn inflate(&mut self, member: &[u8], piece: &Piece) -> Result<Vec<u8>> {
+        let refuse = |why: String| bad_piece(piece.offset, &why);
+        let length = usize::try_from(piece.raw_length).map_err(|_| refuse("is too large for this machine".into()))?;
+        let mut raw = vec![0; length];
+        let taken = member.starts_with(&HEADER) && self.0.gzip_decompress(member, &mut raw) == Ok(length);
+        if taken && ends_with_only(member, &trailer_of(&raw)) {
+            return Ok(raw);
+        }
+        inflate_strictly(member, length).map_err(refuse)
+    }
+}
+
+/// Whether the member ends with its trailer, and has these bytes nowhere else. The trailer was found where the compressed
+/// data ends: so that is right before the last eight bytes.
+fn ends_with_only(member: &[u8], trailer: &[u8; TRAILER_BYTES]) -> bool {
+    memchr::memmem::find(member, trailer) == Some(member.len() - TRAILER_BYTES)
+}
+
+/// Inflates a member that says itself how long it gets, if that is at most `limit` bytes. Nothing needs to be known of it.
 ///
 /// # Errors
 /// `bad-archive`.
 pub(super) fn inflate_at_most(member: &[u8], limit: u64) -> Result<Vec<u8>> {
     let promised = member.last_chunk::<4>().map_or(0, |length| u64::from(u32::from_le_bytes(*length)));
-    if promised > limit {
-        return Err(Error::new(
-            Code::BadArchive,
-            format!("a gzip member promises {promised} bytes, more than {limit}"),
-        ));
-    }
-    inflate_to(member, 0, promised)
+    let length = usize::try_from(promised).ok().filter(|_| promised <= limit);
+    let length = length.ok_or_else(|| bad_piece(0, &format!("promises {promised} bytes, more than {limit}")))?;
+    inflate_strictly(member, length).map_err(|why| bad_piece(0, &why))
 }
 
-/// Inflates one verified piece to exactly its promised length: never more, and to the end of its trailer.
-///
-/// # Errors
-/// `bad-archive`.
-pub(super) fn inflate(bytes: &[u8], piece: &Piece) -> Result<Vec<u8>> {
-    inflate_to(bytes, piece.offset, piece.raw_length)
+fn bad_piece(offset: u64, why: &str) -> Error {
+    Error::new(Code::BadArchive, format!("the package's piece at byte {offset} {why}"))
 }
 
-fn inflate_to(bytes: &[u8], offset: u64, promised: u64) -> Result<Vec<u8>> {
-    let refuse = |why: &str| Error::new(Code::BadArchive, format!("the package's piece at byte {offset} {why}"));
-    let body = bytes.strip_prefix(&HEADER).ok_or_else(|| refuse("does not begin with the one header allowed"))?;
-    let (body, trailer) =
-        body.split_last_chunk::<TRAILER_BYTES>().ok_or_else(|| refuse("is too short for a gzip member"))?;
-    let raw_length = usize::try_from(promised).map_err(|_| refuse("is too large for this machine"))?;
+/// By zlib-rs, which is Rust. An error is what to say of the member.
+fn inflate_strictly(member: &[u8], promised: usize) -> Result<Vec<u8>, String> {
+    let body = member.strip_prefix(&HEADER).ok_or("does not begin with the one header allowed")?;
+    let (body, trailer) = body.split_last_chunk::<TRAILER_BYTES>().ok_or("is too short for a gzip member")?;
     // One byte more than promised: room to notice that there is more, and none to hold it.
-    let mut raw = vec![0; raw_length + 1];
+    let mut raw = vec![0; promised + 1];
     let mut stream = Decompress::new(false);
     let status = stream
         .decompress(body, &mut raw, FlushDecompress::Finish)
-        .map_err(|why| refuse(&format!("cannot be inflated: {why}")))?;
-    if stream.total_out() > promised {
-        return Err(refuse(&format!("inflates to more than the promised {raw_length} bytes")));
+        .map_err(|why| format!("cannot be inflated: {why}"))?;
+    let length = promised as u64;
+    if stream.total_out() > length {
+        return Err(format!("inflates to more than the promised {promised} bytes"));
     }
     if status != Status::StreamEnd {
-        return Err(refuse("is cut off"));
+        return Err("is cut off".into());
     }
-    if stream.total_out() != promised {
-        return Err(refuse(&format!("inflates to {} bytes instead of {raw_length}", stream.total_out())));
+    if stream.total_out() != length {
+        return Err(format!("inflates to {} bytes instead of {promised}", stream.total_out()));
     }
     if stream.total_in() != body.len() as u64 {
-        return Err(refuse("has bytes after its end"));
+        return Err("has bytes after its end".into());
     }
-    raw.truncate(raw_length);
-    let [c0, c1, c2, c3, l0, l1, l2, l3] = *trailer;
-    let (sum, length) = (u32::from_le_bytes([c0, c1, c2, c3]), u64::from(u32::from_le_bytes([l0, l1, l2, l3])));
-    if sum != libdeflater::crc32(&raw) || length != promised {
-        return Err(refuse("has a wrong trailer"));
+    raw.truncate(promised);
+    if *trailer != trailer_of(&raw) {
+        return Err("has a wrong trailer".into());
     }
     Ok(raw)
+}
+
+/// CRC-32 and length of at most 4 GiB of raw bytes, both little-endian.
+fn trailer_of(raw: &[u8]) -> [u8; TRAILER_BYTES] {
+    let mut trailer = [0; TRAILER_BYTES];
+    trailer[..4].copy_from_slice(&libdeflater::crc32(raw).to_le_bytes());
+    // Modulo 2^32 (RFC 1952 §2.3.1).
+    trailer[4..].copy_from_slice(&(raw.len() as u64).to_le_bytes()[..4]);
+    trailer
 }

@@ -9,7 +9,7 @@ use super::fault::step;
 use super::folder::Folder;
 use super::manifest::{Piece, VerifiedManifest};
 use super::ordered;
-use super::pieces;
+use super::pieces::{self, Inflater};
 use super::reader::Reader;
 use super::tree::TreeHasher;
 use crate::model::error::IoContext;
@@ -31,7 +31,8 @@ pub fn unpack(
     check_size(package, manifest)?;
     std::thread::scope(|scope| {
         let (giver, taker) = ordered::start(scope, ordered::threads(), || {
-            |piece: &Piece| pieces::read(package, piece).and_then(|bytes| pieces::inflate(&bytes, piece))
+            let mut inflater = Inflater::new();
+            move |piece: &Piece| pieces::read(package, piece).and_then(|bytes| inflater.inflate(&bytes, piece))
         });
         // Ends when all are given, or when the taker is dropped after an error.
         scope.spawn(move || manifest.pieces.iter().all(|piece| giver.push(piece)));
