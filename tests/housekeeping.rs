@@ -3,6 +3,10 @@
 #![expect(clippy::disallowed_methods, reason = "prepares and looks at the nodes' files from outside")]
 #![expect(clippy::unwrap_used, reason = "helpers of a test give up loudly")]
 
+#[path = "support/mounts.rs"]
+mod mounts;
+#[path = "support/noise.rs"]
+mod noise;
 #[path = "support/parties.rs"]
 mod parties;
 #[path = "support/sandbox.rs"]
@@ -14,6 +18,7 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
+use noise::noise;
 use parties::Parties;
 use sandbox::{Sandbox, read, until};
 use serde_json::Value;
@@ -204,45 +209,17 @@ fn a_state_directory_of_format_1_is_brought_up_to_date_when_it_is_opened() {
     sandbox.run("p", &["status"]).fails(8, "newer-state").says(&["9999"]);
 }
 
-/// Runs a test of this file in a mount namespace of its own; false where the system does not let us.
-fn in_own_mounts(test: &str) -> bool {
-    let exe = std::env::current_exe().unwrap();
-    for flags in ["-Urm", "-m"] {
-        let can = Command::new("unshare").args([flags, "mount", "-t", "tmpfs", "none", "/mnt"]).output();
-        if can.is_ok_and(|tried| tried.status.success()) {
-            let mut command = Command::new("unshare");
-            command.arg(flags).arg(exe).args(["--exact", test, "--nocapture"]).env("OWN_MOUNTS", "1");
-            let ended = command.output().unwrap();
-            assert!(
-                ended.status.success(),
-                "{}{}",
-                String::from_utf8_lossy(&ended.stdout),
-                String::from_utf8_lossy(&ended.stderr)
-            );
-            return true;
-        }
-    }
-    false
-}
-
-fn mount(folder: &Path, options: &str) {
-    let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", options, "none"]).arg(folder).status();
-    assert!(mounted.unwrap().success(), "mount -o {options}");
-}
-
 #[test]
 fn a_full_disk_is_foreseen_and_named_and_harms_nothing() {
-    if std::env::var_os("OWN_MOUNTS").is_none() {
-        if !in_own_mounts("a_full_disk_is_foreseen_and_named_and_harms_nothing") {
-            println!("skipped: this system does not let this user mount a tmpfs in a namespace");
-        }
+    if !mounts::in_own("a_full_disk_is_foreseen_and_named_and_harms_nothing", &["-Urm", "-m"]) {
         return;
     }
     let sandbox = Sandbox::new();
     fs::create_dir(sandbox.state("a")).unwrap();
-    mount(&sandbox.state("a"), "size=12m,mode=700");
+    let mount = |options| mounts::mount(&["-t", "tmpfs", "-o", options, "none"], &sandbox.state("a")).unwrap();
+    mount("size=12m,mode=700");
     let service = services::write(&sandbox.path().join("services"), "stays", &Role::new(STAYS), &Role::new(STAYS));
-    fs::write(service.join("guest/noise"), noise(4 << 20)).unwrap();
+    fs::write(service.join("guest/noise"), noise(4 << 20, 0)).unwrap();
     let [p, i, a] = ["p", "i", "a"].map(|node| sandbox.init(node));
     sandbox.trust("p", "i", &i, "request");
     sandbox.trust("i", "p", &p, "provide");
@@ -259,7 +236,7 @@ fn a_full_disk_is_foreseen_and_named_and_harms_nothing() {
     refusal.says(&["fetching and installing guest", "it needs", "are free"]).hints(&["nothing was begun", "--expired"]);
     assert_eq!(names(&sandbox.state("a").join("packages")), [""; 0]);
     assert!(!sandbox.state("a").join("installs").exists());
-    mount(&sandbox.state("a"), "remount,size=40m");
+    mount("remount,size=40m");
     sandbox.run("a", &["install", session]).ok();
 
     // Full in the middle of something: an error by name, and what was there before is there.
@@ -273,16 +250,4 @@ fn a_full_disk_is_foreseen_and_named_and_harms_nothing() {
     sandbox.run("a", &["verify", session]).ok();
     sandbox.run("a", &["remove", session]).ok();
     assert!(!sandbox.state("a").join("installs").exists());
-}
-
-/// Bytes that no compression makes fewer.
-fn noise(length: usize) -> Vec<u8> {
-    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
-    let mut next = || {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        state.to_le_bytes()
-    };
-    std::iter::repeat_with(&mut next).flatten().take(length).collect()
 }

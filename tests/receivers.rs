@@ -2,6 +2,8 @@
 
 #![expect(clippy::disallowed_methods, reason = "runs a server, lays out what it serves, and looks at it from outside")]
 
+#[path = "support/noise.rs"]
+mod noise;
 #[path = "support/proxy.rs"]
 mod proxy;
 #[path = "support/shelf.rs"]
@@ -14,8 +16,9 @@ use std::time::{Duration, Instant};
 
 use deployctl::model::Source;
 use deployctl::node::{Manners, download};
+use noise::noise;
 use proxy::{Fault, Proxy};
-use shelf::{Pieces, client, noise, serve};
+use shelf::{Pieces, client, serve};
 use tokio::task::JoinSet;
 
 /// Bytes that each receives.

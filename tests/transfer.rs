@@ -4,6 +4,8 @@
 
 #[path = "support/needs.rs"]
 mod needs;
+#[path = "support/noise.rs"]
+mod noise;
 #[path = "support/parties.rs"]
 mod parties;
 #[path = "support/proxy.rs"]
@@ -26,12 +28,13 @@ use std::time::Duration;
 use deployctl::model::{Code, Key, Source};
 use deployctl::node::limits::REQUEST_BYTES_MOST;
 use deployctl::node::{Fetched, Manners, download};
+use noise::noise;
 use parties::Parties;
 use proxy::{Fault, Proxy, numbers};
 use rustix::process::Signal;
 use sandbox::{Sandbox, free_port, until};
 use services::{Role, STAYS};
-use shelf::{PIECE, Pieces, client, noise, serve};
+use shelf::{PIECE, Pieces, client, serve};
 
 /// How often a link fails.
 const FAULTS: usize = 100;

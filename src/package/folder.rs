@@ -12,6 +12,9 @@ use super::fault::step;
 use crate::model::Result;
 use crate::model::error::IoContext;
 
+/// Below this many bytes, finding out whether a file can be shared costs more than writing it.
+const MIN_SHARED_BYTES: u64 = 16 << 10;
+
 /// An opened folder. Remembers the handle of the folder used last, since neighbours come one after the other.
 pub struct Folder {
     root: OwnedFd,
@@ -21,6 +24,8 @@ pub struct Folder {
     /// Whether new files get the mode that is asked for, as the first of each mode showed: the umask, or rules of the
     /// folder, may take bits away.
     exact: [Option<bool>; 2],
+    /// An earlier tree, much of which may be as it will be here. Nothing is believed of it.
+    earlier: Option<Box<Self>>,
 }
 
 impl Folder {
@@ -33,7 +38,11 @@ impl Folder {
     }
     /// A folder that was opened already, whatever is at its `path` by now.
     pub fn of(root: OwnedFd, path: &Path) -> Self {
-        Self { root, path: path.to_owned(), last: None, exact: [None; 2] }
+        Self { root, path: path.to_owned(), last: None, exact: [None; 2], earlier: None }
+    }
+    /// New files share with those of `earlier` what is the same, where the file system can.
+    pub fn sharing_with(self, earlier: Option<Self>) -> Self {
+        Self { earlier: earlier.map(Box::new), ..self }
     }
     /// Where an entry is, for errors.
     pub(super) fn path_of(&self, name: &str) -> PathBuf {
@@ -57,9 +66,11 @@ impl Folder {
     pub(super) fn create_file(&mut self, name: &str, executable: bool) -> Result<File> {
         let path = self.path_of(name);
         step(&path)?;
+        // What is shared is read before it is believed.
+        let access = if self.earlier.is_some() { OFlags::RDWR } else { OFlags::WRONLY };
         let (parent, base) = self.parent(name)?;
         let mode = Mode::from_raw_mode(if executable { 0o555 } else { 0o444 });
-        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let flags = access | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let file = open_beneath(parent, base, flags, mode).doing("creating", &path)?;
         let exact = &mut self.exact[usize::from(executable)];
         if exact.is_none() {
@@ -70,6 +81,26 @@ impl Folder {
             retry_on_intr(|| rustix::fs::fchmod(&file, mode)).doing("setting the mode of", &path)?;
         }
         Ok(file.into())
+    }
+    /// Gives `file`, new and empty, the content of the earlier tree's file of that name, without copying it, where that has
+    /// `size` bytes and the file system can. Returns whether it did; if not, the file is as it was.
+    pub(super) fn share(&mut self, name: &str, size: u64, file: &File) -> Result<bool> {
+        if size < MIN_SHARED_BYTES {
+            return Ok(false);
+        }
+        let Some(earlier) = &mut self.earlier else { return Ok(false) };
+        let is_as_long = |file: &File| file.metadata().is_ok_and(|found| found.is_file() && found.len() == size);
+        let Some(old) = earlier.open_file(name).ok().filter(is_as_long) else { return Ok(false) };
+        if retry_on_intr(|| rustix::fs::ioctl_ficlone(file, &old)).is_err() {
+            self.earlier = None;
+            return Ok(false);
+        }
+        // Who owns the old file may have made it longer meanwhile.
+        let shared = is_as_long(file);
+        if !shared {
+            file.set_len(0).doing("emptying", &self.path_of(name))?;
+        }
+        Ok(shared)
     }
     /// A new folder; never one that exists.
     pub(super) fn make_folder(&mut self, name: &str) -> Result<()> {

@@ -1,7 +1,7 @@
 //! A package becomes a folder: piece by piece verified, inflated, read strictly, written inside one directory handle.
 
 use std::fs::File;
-use std::io::Write;
+use std::os::unix::fs::FileExt;
 
 use super::check::check_size;
 use super::entry::{Entry, Kind};
@@ -14,6 +14,9 @@ use super::reader::Reader;
 use super::tree::TreeHasher;
 use crate::model::error::IoContext;
 use crate::model::{Code, Error, Hash, Result};
+
+/// Of a file that shares its content with an earlier one, so much is compared and written at a time.
+const COMPARED_BYTES: usize = 64 << 10;
 
 /// Unpacks `package`, opened once, into the empty folder `folder`, and tells `progress` how many bytes of the
 /// package are done. After an error `folder` holds a part, for the caller to remove; nothing is outside of it. Nothing is
@@ -70,14 +73,31 @@ fn write_entries(reader: &mut Reader<'_>, folder: &mut Folder) -> Result<Hash> {
 
 fn write_file(reader: &mut Reader<'_>, folder: &mut Folder, entry: &Entry, executable: bool) -> Result<Hash> {
     let path = folder.path_of(&entry.path);
-    let mut file = folder.create_file(&entry.path, executable)?;
-    let mut hasher = blake3::Hasher::new();
+    let file = folder.create_file(&entry.path, executable)?;
+    let shared = folder.share(&entry.path, entry.size(), &file)?;
+    let (mut hasher, mut at) = (blake3::Hasher::new(), 0);
     reader.content(entry, &mut |part| {
         hasher.update(part);
         step(&path)?;
-        file.write_all(part).doing("writing", &path)
+        let written = if shared { write_what_differs(&file, part, at) } else { file.write_all_at(part, at) };
+        at += part.len() as u64;
+        written.doing("writing", &path)
     })?;
     Ok(Hash::from_bytes(*hasher.finalize().as_bytes()))
+}
+
+/// Leaves alone what the file has already: on a disk it stays shared.
+fn write_what_differs(file: &File, part: &[u8], mut at: u64) -> std::io::Result<()> {
+    let mut found = [0; COMPARED_BYTES];
+    for wanted in part.chunks(COMPARED_BYTES) {
+        let found = &mut found[..wanted.len()];
+        file.read_exact_at(found, at)?;
+        if found != wanted {
+            file.write_all_at(wanted, at)?;
+        }
+        at += wanted.len() as u64;
+    }
+    Ok(())
 }
 
 pub(super) fn check_hash(found: Hash, promised: Hash) -> Result<()> {

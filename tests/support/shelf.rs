@@ -86,10 +86,3 @@ impl Pieces {
         Wanted { digest: *digest, size: *size, pieces: list, sources, otherwise: Vec::new(), here: Vec::new() }
     }
 }
-
-/// Bytes that do not repeat.
-pub fn noise(length: usize, seed: u64) -> Vec<u8> {
-    let mut bytes = vec![0; length];
-    blake3::Hasher::new().update(&seed.to_le_bytes()).finalize_xof().fill(&mut bytes);
-    bytes
-}

@@ -106,8 +106,9 @@ pub fn install(
     let staging = format!("{STAGING}{generation}-{}", manifest.package.digest.short());
     let record = Generation::of(manifest);
     journal.pending = Some(Pending::Install { generation, record, staging: staging.clone(), from: current });
-    let staged =
-        site.write_journal(&journal).and_then(|()| stage(&site, generation, &staging, package, manifest, progress));
+    let staged = site
+        .write_journal(&journal)
+        .and_then(|()| stage(&site, current, generation, &staging, package, manifest, progress));
     if let Err(why) = staged {
         // The first error is the one to tell; what cannot be undone now, `recover` undoes.
         let _ = recover::settle(&site).and_then(|_| recover::tidy(site));
@@ -146,9 +147,10 @@ fn is_installed(site: &Site, journal: &mut Journal, generation: u32, manifest: &
     Ok(true)
 }
 
-/// Everything up to the generation's folder having its name, durably.
+/// Everything up to the generation's folder having its name, durably. What is as in the `current` one is shared with it.
 fn stage(
     site: &Site,
+    current: Option<u32>,
     generation: u32,
     staging: &str,
     package: &File,
@@ -162,7 +164,9 @@ fn stage(
     generations.make_folder(staging)?;
     durable::step(generations.path())?;
     let staged = generations.sub(staging)?.ok_or_else(lost)?;
-    package::unpack(package, manifest, staged.for_unpacking()?, progress)?;
+    let earlier = current.map(|current| generations.sub(current.to_string())).transpose()?.flatten();
+    let earlier = earlier.map(|earlier| earlier.for_unpacking()).transpose()?;
+    package::unpack(package, manifest, staged.for_unpacking()?.sharing_with(earlier), progress)?;
     clear::make_read_only(&staged)?;
     staged.sync_all()?;
     generations.rename(staging, &generation.to_string())?;
