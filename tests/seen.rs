@@ -62,6 +62,7 @@ fn a_search_for_everything_gets_every_name_and_other_searches_what_they_ask_for(
     }
     assert_eq!(own(listener.search(CONTENT, "1")), [format!("{udn}::{CONTENT}")]);
     assert_eq!(own(listener.search(&udn, "1")), std::slice::from_ref(&udn));
+    assert_eq!(own(listener.search(&udn.to_uppercase().replace("UUID", "uuid"), "1")), std::slice::from_ref(&udn));
     for (target, wait) in [("ssdp:nothing", "1"), ("upnp:rootdevice", "0"), ("upnp:rootdevice", "x")] {
         assert!(own(listener.search(target, wait)).is_empty(), "{target} {wait}");
     }
@@ -141,6 +142,8 @@ fn what_browsers_and_attackers_send_is_refused_at_once() {
     assert_eq!(get(&[("host", "evil.example")], "/device.xml"), 421);
     assert_eq!(get(&[("host", "localhost")], "/programs.json"), 421);
     assert_eq!(get(&[("origin", "http://evil.example")], "/device.xml"), 403);
+    assert_eq!(get(&[], &format!("http://{host}/device.xml")), 200);
+    assert_eq!(get(&[], "http://evil.example/device.xml"), 400);
     assert_eq!(get(&[], "/../etc/passwd"), 404);
     assert_eq!(get(&[], "/ContentDirectory/control"), 405);
     assert_eq!(http(&host, "HEAD", "/device.xml", &[], "").body, "");
@@ -214,6 +217,11 @@ fn a_subscriber_hears_how_it_is_and_then_what_changes() {
     let third = event(&listener);
     assert!(third.contains("\r\nSeq: 2\r\n") && third.contains("<ContainerUpdateIDs>0,"), "{third}");
 
+    // The same of another service is another one, and leaves this one as it is.
+    assert_eq!(http(&host, "UNSUBSCRIBE", "/ProgramDirectory/event", &[("sid", sid)], "").status, 412);
+    offer(&services, "draw", "1.0.0", "office");
+    let fourth = event(&listener);
+    assert!(fourth.contains("\r\nSeq: 3\r\n"), "{fourth}");
     let unsubscribe = || http(&host, "UNSUBSCRIBE", "/ContentDirectory/event", &[("sid", sid)], "").status;
     assert_eq!((unsubscribe(), unsubscribe()), (200, 412));
 }

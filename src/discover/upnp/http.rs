@@ -127,7 +127,7 @@ fn service_at(name: &str) -> Option<usize> {
 }
 
 /// Host must be this very address: a name would be somebody's, led here by his DNS. A page of another origin has no
-/// business here. A path that is none (`*`, a whole URL) is none of ours.
+/// business here. A target that is no path, or a URL of somebody else's (RFC 9112 §3.2.2), is none of ours.
 fn check_source(request: &Request<Incoming>, face: &Face) -> Result<(), StatusCode> {
     let text = |name| request.headers().get(name).map(|value: &HeaderValue| value.to_str().unwrap_or_default());
     let hosts = request.headers().get_all(HOST).iter().count();
@@ -142,8 +142,8 @@ fn check_source(request: &Request<Incoming>, face: &Face) -> Result<(), StatusCo
     if text(ORIGIN).is_some_and(|origin| origin != format!("http://{here}")) {
         return Err(StatusCode::FORBIDDEN);
     }
-    let is_path = request.uri().authority().is_none() && request.uri().path().starts_with('/');
-    if is_path { Ok(()) } else { Err(StatusCode::BAD_REQUEST) }
+    let is_here = request.uri().authority().is_none_or(|authority| authority.as_str() == here);
+    if is_here && request.uri().path().starts_with('/') { Ok(()) } else { Err(StatusCode::BAD_REQUEST) }
 }
 
 fn programs(stage: &Stage) -> Answer {
@@ -240,9 +240,11 @@ fn unsubscribe(headers: &HeaderMap, service: usize, peer: Ipv4Addr, face: &Face)
     }
     let sid = text("sid").unwrap_or_default();
     let mut subscribers = face.subscribers();
-    subscribers.queues.remove(sid);
     match subscribers.subscriptions.cancel(sid, service, peer) {
-        true => plain(StatusCode::OK),
+        true => {
+            subscribers.queues.remove(sid);
+            plain(StatusCode::OK)
+        }
         false => plain(StatusCode::PRECONDITION_FAILED),
     }
 }
