@@ -99,7 +99,8 @@ fn datagrams() -> Vec<String> {
         server: "Linux UPnP/1.1 x/1".to_owned(),
     };
     let target = Target { target: "urn:a:service:C:2".to_owned(), usn: "uuid:0::urn:a:service:C:2".to_owned() };
-    let search = Search { target: target.target.clone(), wait: Some(std::time::Duration::from_secs(1)) };
+    let search =
+        Search { target: target.target.clone(), wait: Some(std::time::Duration::from_secs(1)), names_group: true };
     vec![
         advert.alive(&target),
         advert.byebye(&target),

@@ -73,7 +73,7 @@ pub(super) fn by_ssdp<T: Send + 'static>(
     let group = hear_group(&link).ok();
     let heard = heard.clone();
     ears.spawn(async move {
-        let search = Search { target, wait: Some(MX) }.write(GROUP, &product());
+        let search = Search { target, wait: Some(MX), names_group: true }.write(GROUP, &product());
         let mut pauses = AGAIN.into_iter();
         let mut pause = Duration::ZERO;
         let mut next = Instant::now();

@@ -135,8 +135,8 @@ impl Announcer {
         let is_near = self.face.link.holds(*from.ip());
         let Some(search) = Search::read(&buffer[..*length]).filter(|_| is_near && from.port() != 0) else { return };
         let most = match search.wait {
-            Some(wait) if is_multicast => wait.mul_f64(0.9),
-            None if is_multicast => return,
+            Some(wait) if is_multicast && search.names_group => wait.mul_f64(0.9),
+            _ if is_multicast => return,
             _ => UNICAST_WAIT,
         };
         // Searches are sent twice and three times: one answer is due all the same.

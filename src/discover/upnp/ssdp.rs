@@ -48,8 +48,14 @@ pub fn matching(all: &[Target], asked: &str) -> Vec<Target> {
     if asked == "ssdp:all" {
         return all.to_vec();
     }
-    let fits = |one: &&Target| one.target == asked || is_older(asked, &one.target);
+    // The digits of a UUID mean the same in either case (RFC 9562 §4).
+    let is_it = |one: &Target| one.target == asked || (is_uuid(asked) && one.target.eq_ignore_ascii_case(asked));
+    let fits = |one: &&Target| is_it(one) || is_older(asked, &one.target);
     all.iter().filter(fits).map(|one| Target { target: asked.to_owned(), usn: one.usn.clone() }).collect()
+}
+
+fn is_uuid(target: &str) -> bool {
+    target.starts_with("uuid:")
 }
 
 /// Whether `asked` is `ours` in a lower version.
@@ -109,6 +115,8 @@ pub struct Search {
     pub target: String,
     /// MX: answers come at a random moment within it. None in a search of one device alone.
     pub wait: Option<Duration>,
+    /// HOST is the group, as it is in every search of all devices.
+    pub names_group: bool,
 }
 
 impl Search {
@@ -118,13 +126,15 @@ impl Search {
         if head.first != "M-SEARCH * HTTP/1.1" || head.of("MAN")? != "\"ssdp:discover\"" {
             return None;
         }
+        let host = head.of("HOST").filter(|host| !host.is_empty())?;
+        let names_group = host == GROUP.to_string() || host == GROUP.ip().to_string();
         let target = head.of("ST")?.to_owned();
         let wait = match head.of("MX") {
             None => None,
             Some(mx) => Some(whole(mx).filter(|mx| *mx >= 1)?),
         };
         let wait = wait.map(|mx| Duration::from_secs(mx.min(MAX_WAIT_SECS).into()));
-        (!target.is_empty()).then_some(Self { target, wait })
+        (!target.is_empty()).then_some(Self { target, wait, names_group })
     }
     /// As our own control point sends it.
     pub fn write(&self, to: SocketAddrV4, agent: &str) -> String {

@@ -48,6 +48,7 @@ fn a_search_is_answered_by_what_it_asks_for_and_by_nothing_else() {
         ("urn:schemas-upnp-org:device:MediaServer:", 0),
         ("urn:schemas-upnp-org:service:ContentDirectory:2", 0),
         ("ssdp:nothing", 0),
+        ("uuid:00000000-0000-8000-8000-00000000000A", 0),
         ("uuid:00000000-0000-8000-8000-000000000002", 0),
         ("", 0),
     ] {
@@ -58,13 +59,25 @@ fn a_search_is_answered_by_what_it_asks_for_and_by_nothing_else() {
 }
 
 #[test]
+fn a_uuid_is_found_in_either_case_and_answered_as_it_was_asked_for() {
+    let all = targets("uuid:00000000-0000-8000-8000-00000000000a", DEVICE, &[]);
+    let found = matching(&all, "uuid:00000000-0000-8000-8000-00000000000A");
+    assert_eq!((found.len(), found[0].target.as_str()), (1, "uuid:00000000-0000-8000-8000-00000000000A"));
+    assert!(matching(&all, "UPNP:ROOTDEVICE").is_empty());
+}
+
+#[test]
 fn a_search_is_one_only_with_all_that_it_must_have() {
     let good = "M-SEARCH * HTTP/1.1 | Host: 239.255.255.250:1900 | mAn:\"ssdp:discover\" | MX: 2 | ST: ssdp:all";
     let second = Duration::from_secs;
-    assert_eq!(search(good).unwrap(), Search { target: "ssdp:all".into(), wait: Some(second(2)) });
+    assert_eq!(search(good).unwrap(), Search { target: "ssdp:all".into(), wait: Some(second(2)), names_group: true });
     assert_eq!(search(&good.replace("MX: 2", "MX: 99999999999")).unwrap().wait, Some(second(5)));
     assert_eq!(search(&good.replace("MX: 2", "X: 2")).unwrap().wait, None);
+    let host = "Host: 239.255.255.250:1900";
+    assert!(!search(&good.replace(host, "Host: 192.0.2.1:1900")).unwrap().names_group);
     for (from, to) in [
+        (host, "Host:"),
+        (host, "X: y"),
         ("\"ssdp:discover\"", "ssdp:discover"),
         ("MX: 2", "MX: 0"),
         ("MX: 2", "MX: -1"),
@@ -84,7 +97,7 @@ fn a_search_is_one_only_with_all_that_it_must_have() {
 
 #[test]
 fn our_own_search_reads_back() {
-    let ours = Search { target: "upnp:rootdevice".into(), wait: Some(Duration::from_secs(1)) };
+    let ours = Search { target: "upnp:rootdevice".into(), wait: Some(Duration::from_secs(1)), names_group: true };
     assert_eq!(Search::read(ours.write(GROUP, "a/1 UPnP/1.1 b/1").as_bytes()), Some(ours));
 }
 
@@ -133,7 +146,7 @@ proptest! {
 
     #[test]
     fn no_search_however_mangled_gets_more_than_the_full_set(
-        head in "M-SEARCH \\* HTTP/1.1\r\nMAN: \"ssdp:discover\"\r\n(MX: [0-9a-]{0,3}\r\n)?ST: [ -~]{0,40}(\r\n){0,2}[ -~]{0,20}",
+        head in "M-SEARCH \\* HTTP/1.1\r\nHOST: x\r\nMAN: \"ssdp:discover\"\r\n(MX: [0-9a-]{0,3}\r\n)?ST: [ -~]{0,40}(\r\n){0,2}[ -~]{0,20}",
     ) {
         if let Some(search) = Search::read(head.as_bytes()) {
             prop_assert!(matching(&all(), &search.target).len() <= 5);
