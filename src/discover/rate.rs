@@ -11,10 +11,15 @@ pub struct Allowance {
     pub bytes_per_sec: u32,
 }
 
+/// Whoever asks although there is nothing left for him gets nothing more until he has been quiet for so long: a flood
+/// lives off its beginning, and several control points of one host get their answers all the same.
+const PENALTY: Duration = Duration::from_millis(500);
+
 /// One bucket, full at first.
 #[derive(Clone, Copy, Debug)]
 struct Bucket {
     bytes: f64,
+    /// Until when it has been filled; in the future where it is not filled for a while.
     at: Duration,
 }
 
@@ -22,7 +27,7 @@ impl Bucket {
     fn fill(&mut self, allowance: Allowance, now: Duration) {
         let gained = now.saturating_sub(self.at).as_secs_f64() * f64::from(allowance.bytes_per_sec);
         self.bytes = (self.bytes + gained).min(f64::from(allowance.burst_bytes));
-        self.at = now;
+        self.at = self.at.max(now);
     }
 }
 
@@ -64,6 +69,8 @@ impl Meter {
         if has_room {
             own.bytes -= bytes;
             self.of_all.bytes -= bytes;
+        } else if own.bytes < bytes {
+            own.at = now + PENALTY;
         }
         has_room
     }
@@ -87,8 +94,20 @@ mod tests {
         assert!(meter.take(from(1), 1000, second(1)));
         assert!(!meter.take(from(1), 1, second(1)));
         assert!(meter.take(from(2), 1000, second(1)));
-        assert!(!meter.take(from(1), 300, second(3)));
-        assert!(meter.take(from(1), 200, second(3)));
+        // Half a second of the two was lost by asking for what was not there.
+        assert!(meter.take(from(1), 150, second(3)));
+        assert!(!meter.take(from(1), 1, second(3)));
+    }
+
+    #[test]
+    fn a_source_that_does_not_stop_asking_gets_nothing_more_until_it_is_quiet() {
+        let mut meter = Meter::new(EACH, ALL);
+        let tenth = |n: u32| Duration::from_millis(100) * n;
+        let answered = (0..200).filter(|n| meter.take(from(1), 500, tenth(*n))).count();
+        assert_eq!(answered, 2, "a flood lives off its beginning");
+        assert!(meter.take(from(2), 500, tenth(199)), "others are answered meanwhile");
+        assert!(!meter.take(from(1), 500, tenth(225)));
+        assert!(meter.take(from(1), 500, tenth(280)));
     }
 
     #[test]

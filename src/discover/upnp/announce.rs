@@ -25,9 +25,9 @@ const AT_FIRST: Duration = Duration::from_millis(100);
 const MAX_PENDING: usize = 64;
 /// A search of this device alone is answered at once: within a second is asked for.
 const UNICAST_WAIT: Duration = Duration::from_millis(100);
-/// Answers to one source: three full sets at once, then a notice every other second. Two hundred searches of a hundred
-/// bytes each bring less than their bytes back.
-const TO_EACH: Allowance = Allowance { burst_bytes: 9 << 10, bytes_per_sec: 512 };
+/// Answers to one source: three full sets at once, and more to whoever does not ask without end. Two hundred searches of
+/// a hundred bytes each bring less than their bytes back, whatever source they name.
+const TO_EACH: Allowance = Allowance { burst_bytes: 9 << 10, bytes_per_sec: 2 << 10 };
 const TO_ALL: Allowance = Allowance { burst_bytes: 16 << 10, bytes_per_sec: 2 << 10 };
 
 /// What the device asks of its announcers.
