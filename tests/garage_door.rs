@@ -173,6 +173,7 @@ fn b20_of_several_doors_the_one_that_is_named_is_opened_and_the_opener_follows_t
     let folder = fs::read_dir(&programs).expect("a folder").next().expect("one").expect("a program").path();
     let seen: Value = serde_json::from_str(&read(&folder.join("given/seen-service.json"))).expect("what was seen");
     assert_eq!((&seen["name"], &seen["location"]), (&json!("Right"), &json!(right.location)));
+    needs::fit_schemas(sandbox.path(), &[json!({"what": "the door", "schema": "seen-service", "document": seen})]);
     assert_eq!((&seen["type"], &seen["address"]), (&json!(DEVICE), &json!("127.0.0.1")));
     assert!(seen["description"].as_str().is_some_and(|text| text.contains("GarageDoor")), "{seen:#}");
 

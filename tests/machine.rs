@@ -4,7 +4,7 @@
 #![expect(
     clippy::disallowed_methods,
     clippy::panic,
-    reason = "writes services, runs a judge over what commands printed, and gives up loudly"
+    reason = "writes services, reads what commands printed, and gives up loudly"
 )]
 
 #[path = "support/needs.rs"]
@@ -20,7 +20,7 @@ use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 
 use parties::Parties;
 use rustix::process::Signal;
@@ -57,16 +57,8 @@ impl Notes {
         let document: Value = serde_json::from_str(line).unwrap_or_else(|why| panic!("{why}: {what}: {line}"));
         self.0.borrow_mut().push(json!({ "what": what, "schema": schema, "document": document }));
     }
-    /// All of them fit, says somebody else's program.
     fn judge(&self, folder: &Path) {
-        let Some(python) = needs::judge() else { return };
-        let recorded = folder.join("recorded.jsonl");
-        let lines: String = self.0.borrow().iter().map(|line| format!("{line}\n")).collect();
-        fs::write(&recorded, lines).expect("the records");
-        let [judge, schemas] = ["tests/judges/schemas.py", "schemas"].map(|path| Path::new(ROOT).join(path));
-        let judged = Command::new(python).arg(judge).arg(schemas).arg(recorded).output().expect("the judge runs");
-        let said = [judged.stdout, judged.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).concat();
-        assert!(judged.status.success(), "{said}");
+        needs::fit_schemas(folder, &self.0.borrow());
     }
 }
 
@@ -287,7 +279,7 @@ fn every_command_has_a_schema_and_every_schema_says_what_it_is_of() {
     let files = fs::read_dir(folder).expect("the schemas").map(|file| file.expect("a schema").path());
     let schemas: BTreeSet<String> =
         files.map(|path| path.file_stem().expect("a name").to_string_lossy().into_owned()).collect();
-    let others = ["error", "event", "help", "types"].map(str::to_owned);
+    let others = ["error", "event", "help", "seen-service", "types"].map(str::to_owned);
     assert_eq!(schemas, commands.into_iter().chain(others).collect());
 }
 

@@ -11,6 +11,8 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use serde_json::Value;
+
 /// Says that a test is skipped; where all of them are required, as in CI, that is a failure.
 pub fn skip(why: &str) {
     let required = std::env::var("DEPLOYCTL_JUDGES").is_ok_and(|value| value == "required");
@@ -36,6 +38,19 @@ pub fn judge() -> Option<PathBuf> {
         return None;
     }
     Some(python)
+}
+
+/// Documents fit `schemas/`, says somebody else's program. Each record is {`what`, `schema`, `document`}.
+pub fn fit_schemas(folder: &Path, records: &[Value]) {
+    let Some(python) = judge() else { return };
+    let recorded = folder.join("recorded.jsonl");
+    let lines: String = records.iter().map(|line| format!("{line}\n")).collect();
+    std::fs::write(&recorded, lines).expect("the records");
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let [judge, schemas] = ["tests/judges/schemas.py", "schemas"].map(|path| root.join(path));
+    let judged = Command::new(python).arg(judge).arg(schemas).arg(recorded).output().expect("the judge runs");
+    let said = [judged.stdout, judged.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).concat();
+    assert!(judged.status.success(), "{said}");
 }
 
 /// What a provider's `config.toml` says so that its builds find `rustc`; says so where there is none.
