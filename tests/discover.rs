@@ -140,6 +140,43 @@ fn b3_b4_those_seen_are_filtered_by_their_listings_and_contacts_are_asked() {
 }
 
 #[test]
+fn b5_the_size_of_a_package_is_told_once_it_was_made_and_larger_ones_are_left_out() {
+    let (sandbox, shelf) = scene();
+    let shop = serve(&sandbox, &shelf, &["--advertise", "upnp", "--interface", "lo"]);
+    let ask = |flags: &[&str]| sandbox.run("anna", &[&["discover", "--from", "shop"], flags].concat());
+    let chess = |flags: &[&str]| ask(flags).ok()[0]["programs"][0].clone();
+    // What nobody knows is not held against it.
+    assert!(chess(&["--max-size", "1KiB"])["size"].is_null());
+    sandbox.run("anna", &["install", "chess", "--from", "shop", "--yes"]).document();
+    let told = chess(&[]);
+    let package =
+        sandbox.state("shop").join("packages").join(format!("{}.tar.gz", told["digest"].as_str().expect("one")));
+    let size = fs::metadata(package).expect("the package").len();
+    assert_eq!(told["size"], size, "{told:#}");
+    assert_eq!(chess(&["--max-size", "1MiB"])["size"], size);
+    // For another kind of machine it was not made yet.
+    assert!(chess(&["--platform", "macos-aarch64"])["size"].is_null());
+    let shown = sandbox.human("anna", &["discover", "--from", "shop"]);
+    assert!(shown.stdout.contains("SIZE") && shown.stdout.contains("1KiB"), "{shown:?}");
+    // A program of 20 KiB that nothing makes smaller.
+    let noise: Vec<u8> = (0..20_000u32).flat_map(|n| n.wrapping_mul(2_654_435_761).to_be_bytes()).collect();
+    fs::write(shelf.join("chess/app/noise"), noise).expect("a file");
+    let text = fs::read_to_string(shelf.join("chess/service.toml")).expect("a definition");
+    fs::write(shelf.join("chess/service.toml"), text.replace("1.0.0", "1.1.0")).expect("a definition");
+    assert!(chess(&[])["size"].is_null(), "of that version nothing was made");
+    sandbox.run("anna", &["install", "chess", "--from", "shop", "--yes"]).document();
+    assert!(names(&ask(&["--max-size", "10KiB"]).ok()[0]).is_empty());
+    let explained = ask(&["--max-size", "10KiB", "--explain", "chess"]).ok();
+    assert_eq!(rules(&explained), [("max-size", "10240 bytes")]);
+    // The listing that strangers read follows.
+    until("the listing tells the size", || {
+        let all = sandbox.run("cleo", &["discover", "--interface", "lo"]).ok();
+        let ours = all.as_array().expect("nodes").iter().find(|one| one["address"] == shop.address()).cloned();
+        ours.is_some_and(|ours| ours["programs"][0]["size"].as_u64().is_some_and(|size| size > 10 << 10))
+    });
+}
+
+#[test]
 fn b7_what_a_neighbour_offers_on_is_seen_with_its_signer_and_size_until_it_is_removed() {
     let (sandbox, shelf) = scene();
     sandbox.trust("anna", "shop", sandbox.run("shop", &["init"]).ok()["address"].as_str().expect("one"), "provide");

@@ -11,9 +11,11 @@ use super::node::{Node, blocking};
 use super::programs::offer::Offered;
 use crate::discover::{Advertising, Directory, Program, Query};
 use crate::model::{Code, Error, Result, ServiceName, Time, Way};
+use crate::service::platform::Platform;
 use crate::service::query;
 use crate::store::config::{Audience, Serve};
 use crate::store::file::{self, Stamp};
+use crate::store::offers::Offers;
 use crate::store::programs::{ProgramId, Programs};
 
 /// How often the services folder is looked at. A look is a listing and a stamp for each service.
@@ -42,6 +44,8 @@ impl Advertise {
 #[derive(PartialEq)]
 struct Looked {
     services: BTreeMap<ServiceName, (Stamp, Time)>,
+    /// Of what was made of each.
+    made: Vec<Option<Stamp>>,
     /// Installed programs, where they are offered on.
     shared: BTreeMap<ProgramId, Stamp>,
 }
@@ -101,14 +105,15 @@ async fn watch_services(node: Arc<Node>, mut before: Looked, port: u16, sender: 
 
 impl Node {
     fn look_at_offers(&self) -> Result<Looked> {
-        let mut services = BTreeMap::new();
+        let (mut services, mut made) = (BTreeMap::new(), Vec::new());
         for name in file::list(&self.services)?.iter().filter_map(|name| name.parse::<ServiceName>().ok()) {
             if let Some(stamp) = file::stamp(&self.services.join(&*name).join("service.toml"))? {
+                made.push(Offers::of(&self.state, &name).statements().stamp()?);
                 services.insert(name, stamp);
             }
         }
         let shared = if self.shares { Programs::of(&self.state).stamps()? } else { BTreeMap::new() };
-        Ok(Looked { services, shared })
+        Ok(Looked { services, made, shared })
     }
     /// What is offered to everybody: this node's own programs, and those that it offers on. A definition that is wrong is
     /// told of and left out.
@@ -132,6 +137,9 @@ impl Node {
     fn program(&self, name: &ServiceName, changed: Time) -> Result<Option<Program>> {
         let definition = load_definition(&self.services.join(&**name), Some(name))?;
         let Some((_, role)) = definition.program() else { return Ok(None) };
+        let made = self.made(name, &definition.version)?;
+        // One figure for everybody: what is for machines like this one, else for the first there is something for.
+        let made = made.get(&Platform::here()).or(made.values().next());
         Ok(Some(Program {
             id: name.to_string(),
             platforms: role.terms.platforms.clone(),
@@ -140,8 +148,8 @@ impl Node {
             summary: definition.summary,
             category: definition.category,
             license: definition.license,
-            size: None,
-            digest: None,
+            size: made.map(|made| made.size),
+            digest: made.map(|made| made.digest),
             enables: definition.enables.map(|enables| enables.types).unwrap_or_default(),
             changed,
         }))

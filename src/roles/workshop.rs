@@ -12,6 +12,7 @@ use crate::package::provenance::{BuildDefinition, Metadata, Parameters, Provenan
 use crate::package::{Cut, Packed, pack};
 use crate::process::command::{self, Order, Tools};
 use crate::process::sandbox::Level;
+use crate::service::Roster;
 use crate::service::definition::{Build, CommandBuild, CopyBuild, Role};
 use crate::service::template::{self, Context};
 use crate::store::config::Config;
@@ -175,7 +176,7 @@ impl Job<'_> {
             role: self.context.role.clone(),
             platform: self.context.platform.clone(),
             options: self.options,
-            roster: Digest::of(&json(&self.context.roster)),
+            roster: roster_digest(self.context.roster),
         };
         BuildDefinition::new(parameters, self.offer.digest)
     }
@@ -183,6 +184,11 @@ impl Job<'_> {
         let confinement = made.level.map(|level| level.to_string());
         Provenance::new(self.inputs(), builder, Metadata::new(made.started, made.finished, confinement))
     }
+}
+
+/// What provenances say of the participants that software was made for.
+pub(super) fn roster_digest(roster: Option<&Roster>) -> Digest {
+    Digest::of(&json(&roster))
 }
 
 /// What is rendered only on the participant's machine must render, too.

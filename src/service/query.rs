@@ -1,6 +1,8 @@
 //! A query for programs (row B4): what a device is and what is wanted for it, and which of the programs offered that
 //! leaves, or why not.
 
+use std::collections::BTreeMap;
+
 use semver::Version;
 use serde::{Deserialize, Serialize};
 
@@ -76,6 +78,16 @@ pub struct Candidate {
     pub listed: Listed,
     pub platforms: Platforms,
     pub requires: Vec<Requirement>,
+    /// What has been made of it already, by what it was made for.
+    pub made: BTreeMap<Platform, Made>,
+}
+
+/// A package that is there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Made {
+    pub digest: Digest,
+    /// Bytes.
+    pub size: u64,
 }
 
 /// How a program runs on a device, in a word.
@@ -149,9 +161,9 @@ impl Query {
     /// Which of the programs fit, in their order.
     pub fn answer(&self, candidates: impl IntoIterator<Item = Candidate>) -> Answer {
         let mut answer = Answer::default();
-        for candidate in candidates {
+        for mut candidate in candidates {
             let is_to_be_explained = self.explain.as_ref() == Some(&candidate.listed.name);
-            let judged = self.judge(&candidate);
+            let judged = self.judge(&mut candidate);
             if is_to_be_explained && answer.explained.len() < MAX_PROGRAMS {
                 let unmet = judged.as_ref().err().cloned().unwrap_or_default();
                 answer.explained.push(Explained { listed: candidate.listed.clone(), unmet });
@@ -164,13 +176,17 @@ impl Query {
         }
         answer
     }
-    /// How a program runs on the device.
+    /// How a program runs on the device. From then on the candidate tells of the package that is for it, where there is one.
     ///
     /// # Errors
     /// Every rule that is not kept: the device's and the filter's.
-    fn judge(&self, candidate: &Candidate) -> Result<Fit, Vec<Unmet>> {
+    fn judge(&self, candidate: &mut Candidate) -> Result<Fit, Vec<Unmet>> {
+        let fit = fit_on(&candidate.platforms, &candidate.requires, &self.device);
+        if let Some(Made { digest, size }) = fit.as_ref().ok().and_then(|fit| candidate.made.get(&fit.platform)) {
+            (candidate.listed.digest, candidate.listed.size) = (Some(*digest), Some(*size));
+        }
         let left_out = self.filter.unmet(&candidate.listed);
-        match fit_on(&candidate.platforms, &candidate.requires, &self.device) {
+        match fit {
             Ok(fit) if left_out.is_empty() => Ok(fit),
             Ok(_) => Err(left_out),
             Err(unmet) => Err(unmet.into_iter().chain(left_out).collect()),
@@ -264,6 +280,7 @@ mod tests {
             listed: serde_json::from_value(listed).unwrap(),
             platforms: Platforms::from_texts(platforms).unwrap(),
             requires: requires.iter().map(|text| text.parse().unwrap()).collect(),
+            made: BTreeMap::new(),
         }
     }
     fn shelf() -> Vec<Candidate> {
@@ -341,6 +358,22 @@ mod tests {
         ] {
             assert_eq!(names(&filter), left, "{filter}");
         }
+    }
+
+    #[test]
+    fn the_size_is_that_of_the_package_for_the_device_that_asks() {
+        let mut clock = candidate("clock", &["linux-x86_64", "macos-aarch64"], &[], &json!({}));
+        for (platform, size) in [("linux-x86_64", 10), ("macos-aarch64", 20)] {
+            clock.made.insert(platform.parse().unwrap(), Made { digest: Digest::of(&[1]), size });
+        }
+        let sizes = |device: &str, most: u64| {
+            let query = json!({"device": {"platform": device}, "max_size": most}).to_string();
+            let answer = Query::from_json(&query).unwrap().answer([clock.clone()]);
+            answer.programs.iter().map(|one| one.listed.size).collect::<Vec<_>>()
+        };
+        assert_eq!(sizes("linux-x86_64", 10), [Some(10)]);
+        assert_eq!(sizes("macos-aarch64", 20), [Some(20)]);
+        assert_eq!(sizes("macos-aarch64", 19), []);
     }
 
     #[test]

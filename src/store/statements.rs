@@ -49,6 +49,10 @@ impl Statements {
         let names = file::list(&self.folder)?;
         Ok(names.iter().filter_map(|name| name.strip_suffix(PROVENANCE)?.parse().ok()).collect())
     }
+    /// Changes whenever a statement is put there; none where there never was one.
+    pub fn stamp(&self) -> Result<Option<file::Stamp>> {
+        Ok(file::stamp(&self.folder)?.map(|(stamp, _)| stamp))
+    }
     /// All manifests.
     pub fn manifests(&self) -> Result<BTreeMap<Digest, Vec<u8>>> {
         let mut found = BTreeMap::new();

@@ -81,6 +81,7 @@ const FREE: &[&str] = &[
     "NAME",
     "PEERS",
     "QUERY",
+    "SIZE",
     "TEXT",
     "TIME",
     "TOKEN",

@@ -35,7 +35,7 @@ async fn filter(args: &Args) -> Result<Filter> {
         text: args.text.clone(),
         category: args.category.clone(),
         license: args.license.clone(),
-        max_size: None,
+        max_size: args.max_size.map(|size| size.0),
         enables,
     })
 }

@@ -16,6 +16,7 @@ use super::shell::Shell;
 use crate::discover::seeing::{Change, Patience, Sought, look};
 use crate::model::{Code, Error, Result, ServiceName};
 use crate::service::platform::Platform;
+use crate::service::requirement::Size;
 
 /// Without --timeout it ends when the answers are in, and at the latest after this.
 const LONGEST: Duration = Duration::from_secs(3);
@@ -61,6 +62,11 @@ pub(super) struct Args {
     /// Only programs usable under this license (SPDX id)
     #[arg(long, value_name = "LICENSE")]
     license: Vec<String>,
+    /// Only programs whose packages are no larger than this, such as 50MiB
+    ///
+    /// How large one is, is known once it has been made; what is not known is not left out.
+    #[arg(long, value_name = "SIZE")]
+    max_size: Option<Size>,
     /// Ask this node alone: a contact, or an address
     #[arg(long, value_name = "NODE", conflicts_with_all = ["watch", "interface"])]
     from: Option<String>,
@@ -78,7 +84,11 @@ pub(super) struct Args {
 impl Args {
     /// Whether everything that fits is wanted.
     fn is_open(&self) -> bool {
-        self.text.is_none() && self.category.is_none() && self.license.is_empty() && self.enables.is_none()
+        self.text.is_none()
+            && self.category.is_none()
+            && self.license.is_empty()
+            && self.enables.is_none()
+            && self.max_size.is_none()
     }
 }
 

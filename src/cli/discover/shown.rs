@@ -4,6 +4,7 @@ use serde::Serialize;
 
 use crate::model::{Address, Key, Name, Way};
 use crate::service::query::{Answer, Explained, Match, Runs};
+use crate::service::requirement::Size;
 use crate::ui::escape::{escape_line, shorten};
 use crate::ui::table::table;
 
@@ -89,7 +90,7 @@ pub(super) fn block(node: &Shown) -> String {
     if rows.is_empty() {
         text.push_str("  offers no programs that fit\n");
     }
-    let header = ["PROGRAM", "VERSION", "CATEGORY", "LICENSE", "RUNS", "SUMMARY"];
+    let header = ["PROGRAM", "VERSION", "CATEGORY", "LICENSE", "RUNS", "SIZE", "SUMMARY"];
     for line in table(&header, &rows).lines().filter(|_| !rows.is_empty()) {
         text.push_str(&format!("  {line}\n"));
     }
@@ -109,7 +110,13 @@ fn row(program: &Match, node: &Key) -> Vec<String> {
     let cell = |text: &Option<String>| shorten(text.as_deref().unwrap_or_default(), CELL);
     let version = shorten(&listed.version.to_string(), CELL);
     let (category, license) = (cell(&listed.category), cell(&listed.license));
-    vec![name, version, category, license, shorten(&runs, CELL), shorten(&listed.summary, CELL)]
+    vec![name, version, category, license, shorten(&runs, CELL), size(listed.size), shorten(&listed.summary, CELL)]
+}
+
+/// Rounded up; nothing where it is not known.
+fn size(bytes: Option<u64>) -> String {
+    let unit = |bytes: u64| if bytes < 10 << 20 { 1 << 10 } else { 1 << 20 };
+    bytes.map(|bytes| Size(bytes.next_multiple_of(unit(bytes))).to_string()).unwrap_or_default()
 }
 
 /// Why a program is shown or not, for people.

@@ -8,6 +8,7 @@ pub mod find;
 mod given;
 pub mod handed;
 pub mod install;
+mod made;
 pub mod mail;
 pub mod offer;
 pub mod policy;

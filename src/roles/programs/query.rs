@@ -1,6 +1,7 @@
 //! Asking for what there is (row B4): programs of a node that run on a device and are wanted, told to those who may have
 //! them; and on the side that asks, what its own owner wants of that.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -32,7 +33,28 @@ impl Node {
     /// # Errors
     /// `io`, `damaged`.
     pub(in crate::roles) fn answer_query(&self, query: &Query) -> Result<Answer> {
-        Ok(query.answer(self.programs_offered()?.into_iter().map(candidate)))
+        let candidates: Result<Vec<_>> = self.programs_offered()?.into_iter().map(|one| self.candidate(one)).collect();
+        Ok(query.answer(candidates?))
+    }
+
+    fn candidate(&self, offered: Offered) -> Result<Candidate> {
+        let package = offered.release.as_ref().map(|release| release.package);
+        let made = match package {
+            None => self.made(&offered.id.name, &offered.version)?,
+            Some(_) => BTreeMap::new(),
+        };
+        let listed = Listed {
+            name: offered.id.name,
+            version: offered.version,
+            summary: offered.about.summary,
+            category: offered.about.category,
+            license: offered.license,
+            signer: offered.id.signer,
+            size: package.map(|package| package.size),
+            digest: package.map(|package| package.digest),
+            enables: offered.about.enables,
+        };
+        Ok(Candidate { listed, platforms: offered.terms.platforms, requires: offered.terms.requires, made })
     }
 
     /// Asks another node which of its programs fit. What it says is not checked but for its length: programs are, when
@@ -94,29 +116,10 @@ pub fn listed(programs: Vec<Program>, node: Key) -> impl Iterator<Item = Candida
             digest: program.digest,
             enables: program.enables,
         };
-        Some(Candidate { listed, platforms: program.platforms, requires: Vec::new() })
+        Some(Candidate { listed, platforms: program.platforms, requires: Vec::new(), made: BTreeMap::new() })
     })
 }
 
 fn judged(listed: &Listed) -> Judged<'_> {
     Judged { signer: listed.signer, category: listed.category.as_deref(), license: listed.license.as_deref() }
-}
-
-fn candidate(offered: Offered) -> Candidate {
-    let package = offered.release.as_ref().map(|release| release.package);
-    Candidate {
-        listed: Listed {
-            name: offered.id.name,
-            version: offered.version,
-            summary: offered.about.summary,
-            category: offered.about.category,
-            license: offered.license,
-            signer: offered.id.signer,
-            size: package.map(|package| package.size),
-            digest: package.map(|package| package.digest),
-            enables: offered.about.enables,
-        },
-        platforms: offered.terms.platforms,
-        requires: offered.terms.requires,
-    }
 }
