@@ -1,5 +1,6 @@
 //! Definitions, interfaces and terms, queries for programs, settings, and the words that people and nodes write.
 
+use std::collections::BTreeMap;
 use std::fs;
 
 use deployctl::discover::seeing::Sought;
@@ -172,6 +173,7 @@ pub(super) fn query(input: &[u8]) {
         listed: listed(name),
         platforms: terms.platforms,
         requires: terms.requires,
+        made: BTreeMap::new(),
     }));
     assert!(answer.programs.len() <= 2 && !answer.more);
     let written = serde_json::to_string(&answer).unwrap();
