@@ -146,13 +146,13 @@ impl FromStr for Peer {
 pub(super) fn run(args: &Args, shell: &Shell) -> Result<()> {
     let node = shell.node()?;
     let provider = contact(&args.provider, "provide", &node, shell)?.address;
+    let Some(Service(service)) = args.service.clone() else {
+        return list(&shell.ask(node.list_services(&provider))?, shell);
+    };
+    if args.interface {
+        return show(&shell.ask(node.look_at(&provider, service))?, shell);
+    }
     shell.run(async {
-        let Some(Service(service)) = args.service.clone() else {
-            return list(&node.list_services(&provider).await?, shell);
-        };
-        if args.interface {
-            return show(&node.look_at(&provider, service).await?, shell);
-        }
         if args.peers.is_empty() {
             return Err(Error::new(Code::Usage, "a service is run together with somebody: no peer is named")
                 .hint("name one or more: --peer CONTACT"));

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use clap::{Args, ValueEnum};
+use tokio::runtime::{Builder, Runtime};
 
 use super::init;
 use crate::message::body::TEXT_CHARS;
@@ -164,14 +165,22 @@ impl Shell {
     }
     /// Runs something that itself sees to being asked to stop.
     pub(super) fn run_until_stopped<T>(&self, work: impl Future<Output = Result<T>>) -> Result<T> {
-        let runtime = runtime()?;
+        let runtime = runtime(&mut Builder::new_multi_thread())?;
         let result = runtime.block_on(work);
         runtime.shutdown_background();
         result
     }
     /// Runs something that talks to other nodes; Ctrl-C ends it.
     pub(super) fn run<T>(&self, work: impl Future<Output = Result<T>>) -> Result<T> {
-        let runtime = runtime()?;
+        self.run_on(&mut Builder::new_multi_thread(), work)
+    }
+    /// Runs what asks one node one thing: other threads would have nothing to do but to be started and woken.
+    pub(super) fn ask<T>(&self, question: impl Future<Output = Result<T>>) -> Result<T> {
+        self.run_on(&mut Builder::new_current_thread(), question)
+    }
+
+    fn run_on<T>(&self, threads: &mut Builder, work: impl Future<Output = Result<T>>) -> Result<T> {
+        let runtime = runtime(threads)?;
         let result = runtime.block_on(async {
             tokio::select! {
                 result = work => result,
@@ -212,8 +221,8 @@ impl Shell {
     }
 }
 
-fn runtime() -> Result<tokio::runtime::Runtime> {
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+fn runtime(threads: &mut Builder) -> Result<Runtime> {
+    let runtime = threads.worker_threads(2).enable_all().build();
     runtime.map_err(|why| Error::new(Code::Internal, format!("starting the runtime: {why}")))
 }
 
