@@ -5,7 +5,8 @@ ours (Ed25519 both ways) beside nginx and curl (P-256 both ways, the usual). In 
     cargo build --release
     benches/peers/handshakes.py [ROUNDS] [SECONDS]
 
-Prints, of every round's ratio ours : theirs, minimum, median and maximum. Needs nginx, curl and openssl.
+Prints, of every round's ratio ours : theirs, minimum, median and maximum. The clients, which are `openssl s_time` on both
+sides, share the cores with the server: how many handshakes there are a second depends on them, too. Needs nginx, curl and openssl.
 """
 import json, os, re, resource, shutil, signal, socket, statistics, subprocess, sys, tempfile, time
 
@@ -21,13 +22,15 @@ def said(text):
 
 
 def shake(server, port, path, certificate):
-    """Handshakes a second by two clients at once, and seconds of the server's processor time for each."""
+    """Handshakes a second by two clients at once, and seconds of the server's and the client's processor time for each."""
     client = f"openssl s_time -connect 127.0.0.1:{port} -new -tls1_3 -time {SECONDS} -www {path} {certificate}"
-    before, began = transfer.cpu(server), time.monotonic()
+    before, began, used = transfer.cpu(server), time.monotonic(), resource.getrusage(resource.RUSAGE_CHILDREN)
     clients = [subprocess.Popen(["sh", "-c", client], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) for _ in range(2)]
     count = sum(int(re.search(r"(\d+) connections in \d+ real", one.communicate()[0])[1]) for one in clients)
     wall = time.monotonic() - began
-    return count / wall, (transfer.cpu(server) - before) / count
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    client = after.ru_utime + after.ru_stime - used.ru_utime - used.ru_stime
+    return count / wall, (transfer.cpu(server) - before) / count, client / count
 
 
 def call(command):
@@ -69,7 +72,7 @@ def main():
         server.stdout.readline()
         identity = f"-cert {work}/anna/identity/node.crt -key {work}/anna/identity/node.key"
         pem = f"-cert {work}/client.pem -key {work}/client.key -CAfile {work}/ca.pem"
-        table("full handshakes, a request each", ("ours", "nginx"), ("a second", "server CPU s each"), ROUNDS,
+        table("full handshakes, a request each", ("ours", "nginx"), ("a second", "server CPU s each", "client CPU s each"), ROUNDS,
               lambda: shake(server.pid, own, "/v1/rotations", identity), lambda: shake(nginx.pid, port, "/ping", pem))
         table("one call of the command line", ("deployctl request --list", "curl --cert"), ("wall s", "CPU s"), 8 * ROUNDS,
               lambda: call(f"{anna} request --provider shop --list"), lambda: call(curl + work + "/got"))
