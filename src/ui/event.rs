@@ -7,6 +7,7 @@ use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::Ui;
 use super::escape::{escape_line, shorten};
+use super::terminal;
 use crate::model::event::{Direction, Sink};
 use crate::model::{Digest, Event, Name, ParticipantState, Party, RoleName, SessionId, SessionState};
 
@@ -44,11 +45,12 @@ impl Ui {
     pub fn told_of(&self) -> Option<(SessionId, Party)> {
         *self.0.told_of.lock().unwrap_or_else(PoisonError::into_inner)
     }
-    /// Takes what moves off the screen: the command is done.
+    /// Takes what moves off the screen, and gives the terminal back as it was: the command is done.
     pub fn rest(&self) {
         if let Some(bars) = &self.0.bars {
             bars.clear();
         }
+        terminal::restore();
     }
 }
 
@@ -118,6 +120,13 @@ impl Bars {
     fn on(target: ProgressDrawTarget) -> Self {
         Self { all: MultiProgress::with_draw_target(target), open: Mutex::default(), parties: Mutex::default() }
     }
+    /// A bar is as wide as the terminal, so that whatever is typed behind it would move it.
+    fn add(&self, length: u64, template: &str) -> ProgressBar {
+        if !self.all.is_hidden() {
+            terminal::hush();
+        }
+        self.all.add(ProgressBar::new(length).with_style(style(template)))
+    }
     fn advance(&self, digest: Digest, done: u64, total: u64) {
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         if done >= total {
@@ -128,7 +137,7 @@ impl Bars {
             return;
         }
         let bar = open.entry(digest).or_insert_with(|| {
-            let bar = self.all.add(ProgressBar::new(total).with_style(style(TEMPLATE)));
+            let bar = self.add(total, TEMPLATE);
             bar.with_prefix(digest.short())
         });
         bar.set_length(total);
@@ -142,7 +151,7 @@ impl Bars {
             return;
         }
         let bar = parties.entry(key).or_insert_with(|| {
-            let bar = self.all.add(ProgressBar::new(HERE).with_style(style(PARTY_TEMPLATE)));
+            let bar = self.add(HERE, PARTY_TEMPLATE);
             let who = shorten(&format!("{name} ({role})"), WHO_COLUMNS);
             bar.with_prefix(format!("{who:WHO_COLUMNS$}"))
         });
