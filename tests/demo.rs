@@ -112,23 +112,25 @@ fn quiet_is_one_line_and_keep_keeps() {
 }
 
 #[test]
-fn an_interrupted_demo_takes_everything_with_it() {
-    let folder = tempfile::tempdir().unwrap();
-    let mut child = demo(folder.path(), &["--service", "notice"]).stderr(Stdio::piped()).spawn().unwrap();
-    let mut told = std::io::BufReader::new(child.stderr.take().unwrap());
-    // As soon as the software is there, programs and their supervisors begin.
-    let mut line = String::new();
-    while !line.contains("reader installed") {
-        line.clear();
-        let read = std::io::BufRead::read_line(&mut told, &mut line).unwrap();
-        assert_ne!(read, 0, "it ended before anything was installed");
+fn a_demo_that_is_asked_to_end_takes_everything_with_it() {
+    for (signal, code, word) in [("-INT", 130, "interrupted"), ("-TERM", 143, "terminated")] {
+        let folder = tempfile::tempdir().unwrap();
+        let mut child = demo(folder.path(), &["--service", "notice"]).stderr(Stdio::piped()).spawn().unwrap();
+        let mut told = std::io::BufReader::new(child.stderr.take().unwrap());
+        // As soon as the software is there, programs and their supervisors begin.
+        let mut line = String::new();
+        while !line.contains("reader installed") {
+            line.clear();
+            let read = std::io::BufRead::read_line(&mut told, &mut line).unwrap();
+            assert_ne!(read, 0, "it ended before anything was installed");
+        }
+        // The rest is read too, or the demo would wait for a reader.
+        let rest = std::thread::spawn(move || std::io::read_to_string(told).unwrap());
+        assert!(Command::new("kill").args([signal, &child.id().to_string()]).status().unwrap().success());
+        assert_eq!(child.wait().unwrap().code(), Some(code));
+        assert!(rest.join().unwrap().contains(&format!("error: {word}")));
+        assert_eq!(survivors(folder.path()), Vec::<String>::new());
     }
-    // The rest is read too, or the demo would wait for a reader.
-    let rest = std::thread::spawn(move || std::io::read_to_string(told).unwrap());
-    assert!(Command::new("kill").args(["-TERM", &child.id().to_string()]).status().unwrap().success());
-    assert_eq!(child.wait().unwrap().code(), Some(130));
-    assert!(rest.join().unwrap().contains("error: interrupted"));
-    assert_eq!(survivors(folder.path()), Vec::<String>::new());
 }
 
 #[test]

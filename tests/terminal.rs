@@ -15,9 +15,11 @@ mod services;
 mod terminal;
 
 use std::fs;
+use std::path::Path;
 use std::process::Command;
 
 use parties::Parties;
+use rustix::process::Signal;
 use sandbox::{Sandbox, until};
 use terminal::Terminal;
 
@@ -230,6 +232,19 @@ fn who_waits_sees_how_far_everybody_is_and_may_leave_at_any_time() {
     terminal.compare("interrupted", &screen);
     assert_eq!(code, 130);
     assert_eq!(sandbox.state_of("i", &session), "inviting", "it waits for b all the same");
+
+    terminal.answer(&format!("deployctl start {session}"));
+    terminal.shows("] accepted");
+    // What is typed meanwhile moves nothing.
+    terminal.press("Enter");
+    terminal.press("x");
+    terminal.press("C-u");
+    let is_start = |pid: &i32| sandbox::read(Path::new(&format!("/proc/{pid}/cmdline"))).contains("start");
+    let start = sandbox.processes().into_iter().find(is_start).expect("the command");
+    sandbox::signal(start, Signal::TERM);
+    let (screen, code) = terminal.ended();
+    assert_eq!(code, 143, "{screen}");
+    assert!(screen.contains("error: terminated; session") && !screen.contains("[="), "{screen}");
 
     sandbox.run("b", &["accept", &session, "--yes"]).ok();
     terminal.answer(&format!("deployctl start {session}"));

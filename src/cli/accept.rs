@@ -217,6 +217,7 @@ async fn answer(
     shell: &Shell,
 ) -> Result<()> {
     let replayed = node.answer(session, verdict, reason, None)?;
+    shell.concern(session, Party::Peer);
     let Machine::Peer(peer) = &replayed.machine else {
         return Err(Error::new(Code::Internal, "a peer's log makes another machine"));
     };

@@ -92,6 +92,7 @@ pub(super) fn run(args: &Args, shell: &Shell) -> Result<()> {
             );
         }
         let usage = usage(&args.usage)?;
+        shell.concern(session, Party::Initiator);
         shell.run(account(&node, session, args.r#final, usage, shell))?;
     }
     let account = books::account(&node, session)?;

@@ -71,8 +71,9 @@ fn outside(args: &Args, rehearsal: &Rehearsal, output: &std::path::Path, shell: 
     // The settings of this user's node, if there is one: where its builds find their tools.
     let config = Config::load(&shell.state_path().join("config.toml"))?;
     let program = shell.setting()?.program;
-    let stage = Stage { system: &shell.system, program: &program, config: &config, output };
-    let built = rehearsal.build(&options, &stage)?;
+    let stage = Stage { system: &shell.system, program: &program, config: &config, output, leaving: &shell.leaving };
+    let nothing = format!("nothing was built; {} holds what it held before", output.display());
+    let built = shell.run_or(async { rehearsal.build(&options, &stage) }, |asked| asked.error(nothing))?;
     shell.ui.data(&built, || describe(&built))
 }
 
@@ -92,6 +93,7 @@ fn of_session(session: &str, shell: &Shell) -> Result<()> {
     let node = shell.node()?;
     let part = node.part_as(session, &[Party::Provider])?;
     let session = part.summary.session;
+    shell.concern(session, Party::Provider);
     if part.summary.state == SessionState::Running {
         return shell.run(again(&node, session, shell));
     }
@@ -119,7 +121,15 @@ fn of_session(session: &str, shell: &Shell) -> Result<()> {
 /// A running session is built again. The next generation goes to one participant after the other; where one goes back,
 /// the others keep what they have.
 async fn again(node: &Arc<Node>, session: SessionId, shell: &Shell) -> Result<()> {
-    node.step(session, Party::Provider, What::Decided(Decision::Rebuild))?;
+    let rollout = node.projection(session, Party::Provider)?.summary.rollout;
+    match rollout.filter(|rollout| rollout.state == RolloutState::Building) {
+        // Whoever began it has left it off.
+        Some(begun) => shell.ui.note(&format!("goes on with generation {}, which is not built yet", begun.generation)),
+        None => {
+            let step = node.step(session, Party::Provider, What::Decided(Decision::Rebuild));
+            step.map_err(|why| why.hint(format!("deployctl status {} shows how far it is", session.short())))?;
+        }
+    }
     // Without a node that serves, nobody can fetch it or report.
     let is_served = serve::running(&node.state)?.is_some();
     let summary = node

@@ -12,8 +12,9 @@ use clap::ValueEnum;
 use serde::Serialize;
 use serde_json::Value;
 
-use super::shell::{Shell, asked_to_stop, hung_up};
-use crate::model::{Code, Error, Result};
+use super::leaving::{Asked, asked_to_stop, hung_up};
+use super::shell::Shell;
+use crate::model::{Error, Result};
 use services::Show;
 use stage::{Stage, failed};
 use story::{Step, Story};
@@ -71,14 +72,14 @@ pub(super) fn run(args: &Args, shell: &Shell) -> Result<()> {
     shell.run_until_stopped(async {
         tokio::select! {
             shown = play(args, shell) => shown,
-            () = asked_to_stop() => Err(interrupted()),
-            () = hung_up() => Err(interrupted()),
+            asked = asked_to_stop() => Err(interrupted(asked)),
+            () = hung_up() => Err(interrupted(Asked::Terminated)),
         }
     })
 }
 
-fn interrupted() -> Error {
-    Error::new(Code::Interrupted, "interrupted; the nodes of the demo are gone, and so are their files")
+fn interrupted(asked: Asked) -> Error {
+    asked.error("the nodes of the demo are gone, and so are their files")
 }
 
 async fn play(args: &Args, shell: &Shell) -> Result<()> {

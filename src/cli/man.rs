@@ -26,7 +26,8 @@ const EXITS: &[(&str, &str)] = &[
     ("6", "No such thing, or not in a state for this: expired, too late, already answered."),
     ("7", "Partly done: some participants failed."),
     ("8", "Bad input: a service definition, options, an archive, a damaged file."),
-    ("130", "Interrupted."),
+    ("130", "Interrupted (SIGINT)."),
+    ("143", "Terminated (SIGTERM)."),
 ];
 
 const ENVIRONMENT: &[(&str, &str)] = &[

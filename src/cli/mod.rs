@@ -20,6 +20,7 @@ mod help_tests;
 mod init;
 mod install;
 mod invite;
+mod leaving;
 mod ledgers;
 mod man;
 mod mishap;
@@ -100,7 +101,8 @@ const EXAMPLES: &str = "Examples:
 
 Exit codes:
   0 done   1 failed   2 wrong usage   3 the other side said no   4 verification failed
-  5 not reached, try again   6 no such thing, or too late   7 partly done   8 bad input   130 interrupted";
+  5 not reached, try again   6 no such thing, or too late   7 partly done   8 bad input
+  130 interrupted   143 terminated";
 
 #[derive(Subcommand)]
 enum Command {

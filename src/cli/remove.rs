@@ -149,6 +149,7 @@ fn remove_software(node: &Arc<Node>, prefix: &str, keep_data: bool, shell: &Shel
 /// Leaves or ends the session where it goes on, and waits until the software is gone.
 fn take_away(node: &Arc<Node>, part: &Projection, shell: &Shell) -> Result<Summary> {
     let (session, party) = (part.summary.session, part.summary.party);
+    shell.concern(session, party);
     shell.run(async {
         if !part.ending {
             let said = stop::say(node, session, party, None).await;

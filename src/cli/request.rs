@@ -158,26 +158,17 @@ pub(super) fn run(args: &Args, shell: &Shell) -> Result<()> {
                 .hint("name one or more: --peer CONTACT"));
         }
         let wish = wish(args, &node, shell)?;
-        let (session, offered) = node.ask(&provider, service).await?;
-        let resolved = match options(args, &offered, shell) {
-            Ok(resolved) => resolved,
-            Err(error) => return Err(give_up(&node, session, error)),
-        };
-        node.request(session, &offered, &wish, &resolved).await.map_err(|error| match error.code.may_pass_later() {
-            true => error,
-            false => give_up(&node, session, error),
-        })?;
+        let draft = node.ask(&provider, service).await?;
+        let session = draft.session;
+        let resolved = options(args, &draft.interface, shell)?;
+        shell.concern(session, Party::Initiator);
+        node.request(&draft, &wish, &resolved).await?;
+        drop(draft);
         shell.ui.note(&format!("session {session} is registered; to undo: deployctl stop {}", session.short()));
         let summary = wait(args, &node, session, shell).await?;
         shell.ui.data(&summary, || session.to_string())?;
         partly(&summary)
     })
-}
-
-/// A session that will not be requested is not kept; the error that led here is the one to tell.
-fn give_up(node: &Node, session: SessionId, error: Error) -> Error {
-    let _ = node.drop_unrequested(session);
-    error
 }
 
 /// The contacts that are meant.

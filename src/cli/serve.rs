@@ -4,7 +4,8 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 
-use super::shell::{Shell, asked_to_stop};
+use super::leaving::asked_to_stop;
+use super::shell::Shell;
 use crate::model::{Address, Host, Result, Way};
 use crate::process::notify::Manager;
 use crate::roles::neighbourhood::Advertise;

@@ -1,14 +1,17 @@
 //! What every command has at hand: the flags that all take, the screen, and the way to this node.
 
+use std::cell::Cell;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use clap::{Args, ValueEnum};
 use tokio::runtime::{Builder, Runtime};
 
 use super::init;
+use super::leaving::{self, Asked};
 use crate::message::body::TEXT_CHARS;
-use crate::model::{Code, Error, ParticipantState, Party, Result, Span};
+use crate::model::{Code, Error, ParticipantState, Party, Result, SessionId, Span};
 use crate::roles::node::Setting;
 use crate::roles::{Node, drive, serve};
 use crate::store::state::{StateDir, default_state_dir};
@@ -88,6 +91,10 @@ pub(super) struct Shell {
     pub(super) system: System,
     pub(super) timeout: Option<Span>,
     state: PathBuf,
+    /// Whether this process was asked to end: what takes its time is left off then.
+    pub(super) leaving: Arc<AtomicBool>,
+    /// The session that the command is about, and this node's part in it.
+    concerned: Cell<Option<(SessionId, Party)>>,
 }
 
 impl Shell {
@@ -113,7 +120,14 @@ impl Shell {
             None => default_state_dir(|name| std::env::var_os(name)),
         };
         match state {
-            Ok(state) => Ok(Self { ui, system: System::real(), timeout: global.timeout, state }),
+            Ok(state) => Ok(Self {
+                ui,
+                system: System::real(),
+                timeout: global.timeout,
+                state,
+                leaving: Arc::default(),
+                concerned: Cell::default(),
+            }),
             Err(error) => Err((ui, error)),
         }
     }
@@ -147,6 +161,7 @@ impl Shell {
             program,
             poke: Arc::new(|_, _| {}),
             inherited: drive::inherited(std::env::vars()),
+            leaving: Arc::clone(&self.leaving),
         })
     }
     /// This node; changes that the command makes are told to a running `serve`.
@@ -170,43 +185,68 @@ impl Shell {
         runtime.shutdown_background();
         result
     }
-    /// Runs something that talks to other nodes; Ctrl-C ends it.
+    /// From here on the command is about this session: if it is asked to end, it says how far that is.
+    pub(super) fn concern(&self, session: SessionId, party: Party) {
+        self.concerned.set(Some((session, party)));
+    }
+    /// Runs something that talks to other nodes, until it is done or asked to end.
     pub(super) fn run<T>(&self, work: impl Future<Output = Result<T>>) -> Result<T> {
-        self.run_on(&mut Builder::new_multi_thread(), work)
+        self.run_or(work, |asked| self.left_off(asked))
+    }
+    /// The same for what itself knows what was done and what was not. What blocks in it is to look at `leaving`, and ends
+    /// with `interrupted`.
+    pub(super) fn run_or<T>(
+        &self,
+        work: impl Future<Output = Result<T>>,
+        left_off: impl FnOnce(Asked) -> Error,
+    ) -> Result<T> {
+        self.run_on(&mut Builder::new_multi_thread(), work, left_off)
     }
     /// Runs what asks one node one thing: other threads would have nothing to do but to be started and woken.
     pub(super) fn ask<T>(&self, question: impl Future<Output = Result<T>>) -> Result<T> {
-        self.run_on(&mut Builder::new_current_thread(), question)
+        self.run_on(&mut Builder::new_current_thread(), question, |asked| self.left_off(asked))
     }
 
-    fn run_on<T>(&self, threads: &mut Builder, work: impl Future<Output = Result<T>>) -> Result<T> {
+    fn run_on<T>(
+        &self,
+        threads: &mut Builder,
+        work: impl Future<Output = Result<T>>,
+        left_off: impl FnOnce(Asked) -> Error,
+    ) -> Result<T> {
         let runtime = runtime(threads)?;
+        let asked = leaving::watch(&runtime, Arc::clone(&self.leaving), self.ui.clone())?;
+        let mut told = asked.clone();
         let result = runtime.block_on(async {
             tokio::select! {
+                biased;
                 result = work => result,
-                () = interrupted() => Err(self.left_off()),
+                Ok(_) = told.wait_for(Option::is_some) => Err(Error::new(Code::Interrupted, "asked to end")),
             }
         });
         runtime.shutdown_background();
-        result
+        match (result, *asked.borrow()) {
+            (Err(error), Some(asked)) if error.code == Code::Interrupted => Err(left_off(asked)),
+            (result, _) => result,
+        }
     }
-    /// What was done and what was not, where a command is interrupted.
-    fn left_off(&self) -> Error {
-        let nothing = Error::new(Code::Interrupted, "interrupted; nothing is half done");
-        let found = self.ui.told_of().and_then(|(session, party)| {
+    /// What was done and what was not, where a command is asked to end.
+    pub(super) fn left_off(&self, asked: Asked) -> Error {
+        let found = self.concerned.get().and_then(|(session, party)| {
             let node = self.find_node().ok()?;
             Some((node.projection(session, party).ok()?, serve::running(&node.state).ok()?.is_some()))
         });
         let Some((projection, is_served)) = found else {
-            return nothing.hint("the same command goes on where this one was");
+            return asked.error("nothing is half done").hint("the same command goes on where this one was");
         };
         let summary = projection.summary;
         let (session, party) = (summary.session.short(), summary.party);
         let own = summary.participants.first().filter(|_| party != Party::Provider).map(|one| one.state);
         let here = match own {
+            Some(ParticipantState::Invited) => "; its invitation is not answered",
             Some(ParticipantState::Installed | ParticipantState::Confirmed | ParticipantState::Stopped) => {
                 "; its software is installed here"
             }
+            Some(ParticipantState::Removed) => "; its software is removed from here",
             Some(_) => "; nothing of it is installed here",
             None => "",
         };
@@ -215,7 +255,8 @@ impl Shell {
             (false, true) => "`deployctl serve` goes on with it",
             (false, false) => "it goes on while `deployctl serve` or a waiting command runs",
         };
-        Error::new(Code::Interrupted, format!("interrupted; session {session} is {}{here}", summary.state))
+        asked
+            .error(format!("session {session} is {}{here}", summary.state))
             .hint(format!("{on}; `deployctl status {session}` shows it, `deployctl stop {session}` ends it"))
             .about(summary.session)
     }
@@ -224,32 +265,4 @@ impl Shell {
 fn runtime(threads: &mut Builder) -> Result<Runtime> {
     let runtime = threads.worker_threads(2).enable_all().build();
     runtime.map_err(|why| Error::new(Code::Internal, format!("starting the runtime: {why}")))
-}
-
-/// Done at Ctrl-C.
-async fn interrupted() {
-    if tokio::signal::ctrl_c().await.is_err() {
-        std::future::pending::<()>().await;
-    }
-}
-
-/// Done at SIGTERM or SIGINT: how a service is asked to stop.
-pub(super) async fn asked_to_stop() {
-    use tokio::signal::unix::{SignalKind, signal};
-    let (Ok(mut term), Ok(mut int)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) else {
-        return std::future::pending().await;
-    };
-    tokio::select! {
-        _ = term.recv() => {}
-        _ = int.recv() => {}
-    }
-}
-
-/// Done when the terminal is closed.
-pub(super) async fn hung_up() {
-    use tokio::signal::unix::{SignalKind, signal};
-    match signal(SignalKind::hangup()) {
-        Ok(mut hangup) => drop(hangup.recv().await),
-        Err(_) => std::future::pending().await,
-    }
 }

@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use super::shell::{Shell, asked_to_stop};
+use super::leaving::{Asked, Signals};
+use super::shell::Shell;
 use super::status::{self, program};
 use crate::model::{Code, Error, ParticipantState, Party, Result, SessionId, SessionState};
 use crate::roles::drive::ByHand;
@@ -20,7 +21,7 @@ use crate::store::programs::Program;
 #[derive(clap::Args)]
 #[command(after_long_help = "Examples:
   deployctl start 7k3q
-  deployctl start 7k3q --foreground     stays until the service ends: for systemd and CI
+  deployctl start 7k3q --foreground     stays until the service ends: for systemd (SuccessExitStatus=143) and CI
   deployctl start chess                 an installed program
 
 To undo: deployctl stop SESSION|PROGRAM")]
@@ -41,16 +42,12 @@ pub(super) fn run(args: &Args, shell: &Shell) -> Result<()> {
     let part = node
         .part_as(&args.session, &[Party::Initiator, Party::Peer])
         .map_err(|why| program::unknown(&args.session, why))?;
-    let (session, party) = (part.summary.session, part.summary.party);
-    let over = part.summary.over;
-    if over {
+    shell.concern(part.summary.session, part.summary.party);
+    if part.summary.over {
         return Err(status::ended(&part.summary));
     }
     if args.foreground {
-        return shell.run_until_stopped(async {
-            give_the_word(&node, &part, shell).await?;
-            foreground(&node, session, party, shell).await
-        });
+        return shell.run_until_stopped(foreground(&node, &part, shell));
     }
     shell.run(async {
         give_the_word(&node, &part, shell).await?;
@@ -76,12 +73,17 @@ fn start_program(node: &Arc<Node>, program: &Program, foreground: bool, shell: &
     shell.run_until_stopped(async {
         node.want_program(id)?;
         shell.ui.note("running; Ctrl-C stops the program");
-        run::supervise(Arc::clone(node), id.clone(), asked_to_stop()).await?;
+        let (mut signals, mut asked) = (Signals::listen()?, None);
+        let stop = async { asked = Some(signals.next().await) };
+        run::supervise(Arc::clone(node), id.clone(), stop).await?;
         // Who runs it by hand ends it by hand.
         let program = node.stop_program(id, shell.timeout).await?;
-        match &program.failure {
-            Some(failure) => Err(Error::new(failure.code, format!("{}: {}", id.name, failure.text))),
-            None => show(&program),
+        match (&program.failure, asked) {
+            (Some(failure), _) => Err(Error::new(failure.code, format!("{}: {}", id.name, failure.text))),
+            (None, Some(asked)) => Err(asked
+                .error(format!("{} is stopped, and stays installed", id.name))
+                .hint(format!("deployctl start {} starts it again", id.name))),
+            (None, None) => show(&program),
         }
     })
 }
@@ -135,27 +137,49 @@ pub(super) fn own(projection: &Projection) -> Option<ParticipantState> {
 }
 
 /// Runs it under this process, through all its generations, until it has come to rest or this process is asked to end.
-async fn foreground(node: &Arc<Node>, session: SessionId, party: Party, shell: &Shell) -> Result<()> {
+async fn foreground(node: &Arc<Node>, part: &Projection, shell: &Shell) -> Result<()> {
+    let (session, party) = (part.summary.session, part.summary.party);
     let _kept = node.keep_in_foreground(session, party)?;
-    until_to_run(node, session, party, shell).await?;
     loop {
+        // Anew: a node that serves beside it ends a generation by the same signal, and more than once if need be.
+        let mut signals = Signals::listen()?;
+        let preparing = async {
+            give_the_word(node, part, shell).await?;
+            until_to_run(node, session, party, shell).await
+        };
+        tokio::select! {
+            prepared = preparing => prepared?,
+            asked = signals.next() => return Err(shell.left_off(asked)),
+        }
         shell.ui.note("running; Ctrl-C stops the program");
-        let end = supervise::supervise(Arc::clone(node), session, party, asked_to_stop()).await?;
+        let mut asked = None;
+        let stop = async { asked = Some(signals.next().await) };
+        let end = supervise::supervise(Arc::clone(node), session, party, stop).await?;
+        if let (End::Asked, Some(asked)) = (end, asked) {
+            return Err(stopped(asked, session));
+        }
         let projection = node.projection(session, party)?;
-        if end == End::Asked || !projection.updating || projection.ending {
+        if !projection.updating || projection.ending {
             break;
         }
         shell.ui.note("another generation takes over");
-        tokio::select! {
-            prepared = until_to_run(node, session, party, shell) => prepared?,
-            () = asked_to_stop() => break,
-        }
     }
     let summary = node.projection(session, party)?.summary;
     if summary.state == SessionState::Failed {
         return Err(status::ended(&summary));
     }
     shell.ui.data(&summary, || status::describe(&summary, shell.system.now()))
+}
+
+/// The session is not over because this process was asked to end.
+fn stopped(asked: Asked, session: SessionId) -> Error {
+    let short = session.short();
+    asked
+        .error(format!("the program is stopped; session {short} goes on without it"))
+        .hint(format!(
+            "deployctl start {short} runs it again, and so does `deployctl serve`; deployctl stop {short} ends it"
+        ))
+        .about(session)
 }
 
 /// Waits until there is nothing left to do but to run it.

@@ -46,6 +46,7 @@ pub(super) fn run(args: &Args, shell: &Shell) -> Result<()> {
     let part = node
         .part_as(&args.session, &[Party::Initiator, Party::Provider, Party::Peer])
         .map_err(|why| program::unknown(&args.session, why))?;
+    shell.concern(part.summary.session, part.summary.party);
     let summary = shell.run(end(&node, &part, args.reason.clone(), shell))?;
     shell.ui.data(&summary, || status::describe(&summary, shell.system.now()))
 }

@@ -1,6 +1,7 @@
 //! `deployctl supervise`, started by deployctl itself.
 
-use super::shell::{Shell, asked_to_stop};
+use super::leaving::asked_to_stop;
+use super::shell::Shell;
 use crate::model::{Code, Error, Party, Result, SessionId};
 use crate::process::detach;
 use crate::roles::programs::run;
@@ -21,10 +22,13 @@ pub(super) struct Args {
 pub(super) fn run(args: &Args, shell: &Shell) -> Result<()> {
     detach::become_session_leader()?;
     let node = shell.node()?;
+    let stop = async {
+        asked_to_stop().await;
+    };
     match (&args.program, args.session, args.party) {
-        (Some(program), ..) => shell.run_until_stopped(run::supervise(node, program.clone(), asked_to_stop())),
+        (Some(program), ..) => shell.run_until_stopped(run::supervise(node, program.clone(), stop)),
         (None, Some(session), Some(party)) => {
-            shell.run_until_stopped(supervise::supervise(node, session, party, asked_to_stop())).map(drop)
+            shell.run_until_stopped(supervise::supervise(node, session, party, stop)).map(drop)
         }
         _ => Err(Error::new(Code::Usage, "supervise needs a session and a party, or a program")),
     }

@@ -123,6 +123,9 @@ codes! {
 
     // 130
     Interrupted = "interrupted", 130, 500;
+
+    // 143
+    Terminated = "terminated", 143, 500;
 }
 
 impl Code {
@@ -165,6 +168,6 @@ mod tests {
         words.sort_unstable();
         words.dedup();
         assert_eq!(words.len(), Code::ALL.len());
-        assert!(Code::ALL.iter().all(|code| matches!(code.exit(), 1..=8 | 130)));
+        assert!(Code::ALL.iter().all(|code| matches!(code.exit(), 1..=8 | 130 | 143)));
     }
 }

@@ -21,7 +21,7 @@ impl Node {
     /// Builds; a failure is a result, too.
     ///
     /// # Errors
-    /// What may pass later: the disk is full, a file cannot be read.
+    /// What may pass later: the disk is full, a file cannot be read; `interrupted` where it is left off.
     pub(super) fn build(
         &self,
         session: SessionId,
@@ -31,7 +31,7 @@ impl Node {
     ) -> Result<Outcome> {
         match blocking(|| self.build_package(session, provider, role, platform)) {
             Ok(outcome) => Ok(outcome),
-            Err(error) if error.code.may_pass_later() => Err(error),
+            Err(error) if error.code.may_pass_later() || error.code == Code::Interrupted => Err(error),
             Err(error) => {
                 let failure = Failure::new(Code::BuildFailed, &error.message, error.hint.as_deref());
                 Ok(Outcome::BuildFailed { role: role.clone(), platform: platform.clone(), failure })
@@ -106,7 +106,7 @@ impl Node {
         let folder = self.state.packages();
         file::create_dir_private(&folder)?;
         let tools = tools(&self.config);
-        let workshop = Workshop { folder, system: &self.system, program: &self.program, tools };
+        let workshop = Workshop { folder, system: &self.system, program: &self.program, tools, leaving: &self.leaving };
         let made = workshop.make(job, wanted)?;
         let digest = made.packed.digest;
         packages.put_package(&made.path, &digest)?;

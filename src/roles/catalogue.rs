@@ -68,7 +68,9 @@ impl Node {
             let offered = self.offered()?;
             let names: Vec<_> = offered.iter().map(ToString::to_string).collect();
             let hint = if names.is_empty() {
-                "this provider offers nothing".to_owned()
+                "this provider offers nothing; its owner names the folder of its services by `serve --services`, or for \
+                 all commands by `[serve] services` in config.toml"
+                    .to_owned()
             } else {
                 format!("it offers: {}", names.join(", "))
             };

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::PathBuf;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Semaphore;
@@ -63,6 +64,8 @@ pub struct Node {
     pub(super) poke: Poke,
     /// Where this node can be reached while it serves.
     pub(super) listening: Option<Address>,
+    /// See [`Setting::leaving`].
+    pub(super) leaving: Arc<AtomicBool>,
     /// The environment that supervisors get.
     pub inherited: BTreeMap<String, String>,
     /// `DISPLAY` and the like, for what a role requires.
@@ -91,6 +94,8 @@ pub struct Setting {
     pub poke: Poke,
     /// What supervisors get of this process's environment.
     pub inherited: BTreeMap<String, String>,
+    /// Whether this process was asked to end: a build is left off then, for whoever comes next.
+    pub leaving: Arc<AtomicBool>,
 }
 
 impl Node {
@@ -138,6 +143,7 @@ impl Node {
                 .map(|(name, value)| (name.clone(), value.clone()))
                 .collect(),
             inherited: setting.inherited,
+            leaving: setting.leaving,
             back_off: Mutex::default(),
             sending: Mutex::default(),
             guesses: Guesses::default(),

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicBool;
 
 use serde::Serialize;
 
@@ -40,6 +41,8 @@ pub struct Stage<'a> {
     pub config: &'a Config,
     /// Where the package and its statements go; made where it is not there.
     pub output: &'a Path,
+    /// See [`Workshop::leaving`].
+    pub leaving: &'a AtomicBool,
 }
 
 /// What came out.
@@ -92,7 +95,7 @@ impl Rehearsal {
     /// Builds, and places package, manifest and provenance.
     ///
     /// # Errors
-    /// `build-failed` with the end of the command's output as hint; `bad-definition`; `io`, `disk-full`.
+    /// `build-failed` with the end of the command's output as hint; `bad-definition`; `io`, `disk-full`; `interrupted`.
     pub fn build(&self, options: &Options, stage: &Stage<'_>) -> Result<Rehearsed> {
         file::create_dir_private(stage.output)?;
         let roster = self.roster()?;
@@ -112,7 +115,8 @@ impl Rehearsal {
         // Absolute, as the build's command is run elsewhere.
         let folder = std::path::absolute(stage.output).map_err(|why| Error::io("finding", stage.output, &why))?;
         let (system, program) = (stage.system, stage.program);
-        let made = Workshop { folder, system, program, tools: tools(stage.config) }.make(&job, || true)?;
+        let workshop = Workshop { folder, system, program, tools: tools(stage.config), leaving: stage.leaving };
+        let made = workshop.make(&job, || true)?;
         place(&job, &made, stage)
     }
 

@@ -54,6 +54,26 @@ pub struct Wish {
     pub hold: bool,
 }
 
+/// A session whose interface is there, and that is not requested yet. When it is dropped before that, however that comes,
+/// it is forgotten: nobody was promised anything.
+pub struct Draft<'a> {
+    pub session: SessionId,
+    pub interface: Interface,
+    _unrequested: Unrequested<'a>,
+}
+
+struct Unrequested<'a> {
+    node: &'a Node,
+    session: SessionId,
+}
+
+impl Drop for Unrequested<'_> {
+    fn drop(&mut self) {
+        // What cannot be forgotten now expires.
+        let _ = self.node.drop_unrequested(self.session);
+    }
+}
+
 impl Node {
     /// A1: what a provider offers this node.
     pub async fn list_services(&self, provider: &Address) -> Result<Described> {
@@ -102,7 +122,8 @@ impl Node {
         }
     }
     /// A2–A4: begins a session by asking for the interface. Where the provider cannot be reached, nothing was requested.
-    pub async fn ask(&self, provider: &Address, service: ServiceWanted) -> Result<(SessionId, Interface)> {
+    /// What comes back is to be requested, or it is forgotten.
+    pub async fn ask(&self, provider: &Address, service: ServiceWanted) -> Result<Draft<'_>> {
         let session = self.system.session_id();
         let decision = Decision::Ask {
             provider: provider.clone(),
@@ -112,9 +133,9 @@ impl Node {
             form: false,
             nonce: self.system.nonce(),
         };
+        let unrequested = Unrequested { node: self, session };
         self.sit(session, Party::Initiator)?.step(What::Decided(decision))?;
         if let Err(error) = self.send_to(session, Party::Initiator, provider.key).await {
-            self.drop_unrequested(session)?;
             let again = "run the same command again when the provider can be reached";
             let passing = error.code.may_pass_later();
             let error = error.while_doing("nothing was requested");
@@ -125,20 +146,18 @@ impl Node {
             return Err(Error::new(Code::Internal, "an Initiator's log makes another machine"));
         };
         let interface = initiator.interface().cloned();
-        let interface =
-            interface.ok_or_else(|| Error::new(Code::Refused, "the provider gave no interface").about(session))?;
+        let interface = interface.ok_or_else(|| {
+            Error::new(Code::Refused, "the provider gave no interface")
+                .hint("nothing was requested; `deployctl request --provider P --list` shows what it offers")
+        })?;
         self.keep_interface(&provider.key, &interface);
-        Ok((session, interface))
+        Ok(Draft { session, interface, _unrequested: unrequested })
     }
-    /// Forgets a session that was never requested: nobody was promised anything.
-    ///
-    /// # Errors
-    /// `wrong-state` where it was requested; `io`.
-    pub fn drop_unrequested(&self, session: SessionId) -> Result<()> {
+    fn drop_unrequested(&self, session: SessionId) -> Result<()> {
         let sitting = self.sit(session, Party::Initiator)?;
         match sitting.replayed.as_ref().map(|replayed| &replayed.machine) {
             Some(Machine::Initiator(initiator)) if initiator.active().is_none() => self.state.forget_session(session),
-            _ => Err(Error::new(Code::WrongState, "the session was requested already").about(session)),
+            _ => Ok(()),
         }
     }
     /// A6: requests the service with what was filled in.
@@ -146,13 +165,8 @@ impl Node {
     /// # Errors
     /// `bad-input`, `usage` for roles that do not fit; what the provider refuses with; `unreachable` where the request
     /// could not be sent yet: it will be.
-    pub async fn request(
-        &self,
-        session: SessionId,
-        interface: &Interface,
-        wish: &Wish,
-        options: &Resolved,
-    ) -> Result<()> {
+    pub async fn request(&self, draft: &Draft<'_>, wish: &Wish, options: &Resolved) -> Result<()> {
+        let (session, interface) = (draft.session, &draft.interface);
         let provider = match &self.read(session, Party::Initiator)?.machine {
             Machine::Initiator(initiator) => initiator.provider.clone(),
             _ => return Err(Error::new(Code::Internal, "an Initiator's log makes another machine")),

@@ -2,7 +2,9 @@
 //! then packed. Needs no session: `build` wraps one around it.
 
 use std::fs::File;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::catalogue::{Offer, digest_of};
 use crate::model::error::IoContext;
@@ -42,6 +44,8 @@ pub struct Workshop<'a> {
     /// This program's file.
     pub program: &'a Path,
     pub tools: Tools,
+    /// Whether this process was asked to end: what is being made is left off then, and removed.
+    pub leaving: &'a AtomicBool,
 }
 
 /// A package that has not got its name yet.
@@ -63,8 +67,17 @@ impl Workshop<'_> {
     /// Makes it, unless it is not `wanted` any more. All that was needed for it is removed.
     ///
     /// # Errors
-    /// `build-failed` with the end of the command's output as hint; `bad-definition`; `io`, `disk-full`.
+    /// `build-failed` with the end of the command's output as hint; `bad-definition`; `io`, `disk-full`; `interrupted`
+    /// where it was left off.
     pub fn make(&self, job: &Job<'_>, wanted: impl Fn() -> bool) -> Result<Made> {
+        let is_leaving = || self.leaving.load(Ordering::Relaxed);
+        self.make_whole(job, || !is_leaving() && wanted()).map_err(|error| match is_leaving() {
+            true => Error::new(Code::Interrupted, "what was being built was left off, and is gone"),
+            false => error,
+        })
+    }
+
+    fn make_whole(&self, job: &Job<'_>, wanted: impl Fn() -> bool) -> Result<Made> {
         check_terms(job.role, &job.context)?;
         self.foresee(job)?;
         let started = self.system.now();
@@ -123,9 +136,10 @@ impl Workshop<'_> {
 
     fn pack(&self, source: &Path) -> Result<(PathBuf, Packed)> {
         let path = file::temporary_name(&self.folder.join("package"));
-        let packed = create(&path).and_then(|mut file| {
-            let packed = pack(source, &mut file)?;
-            file.sync_all().doing("writing", &path)?;
+        let packed = create(&path).and_then(|file| {
+            let mut out = Wanted { file, leaving: self.leaving };
+            let packed = pack(source, &mut out)?;
+            out.file.sync_all().doing("writing", &path)?;
             Ok(packed)
         });
         match packed {
@@ -135,6 +149,24 @@ impl Workshop<'_> {
                 Err(error)
             }
         }
+    }
+}
+
+/// A file that is written as long as nobody asks this process to end.
+struct Wanted<'a> {
+    file: File,
+    leaving: &'a AtomicBool,
+}
+
+impl Write for Wanted<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if self.leaving.load(Ordering::Relaxed) {
+            return Err(io::Error::other("this process was asked to end"));
+        }
+        self.file.write(bytes)
+    }
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
     }
 }
 

@@ -9,7 +9,7 @@ use super::Ui;
 use super::escape::{escape_line, shorten};
 use super::terminal;
 use crate::model::event::{Direction, Sink};
-use crate::model::{Digest, Event, Name, ParticipantState, Party, RoleName, SessionId, SessionState};
+use crate::model::{Digest, Event, Name, ParticipantState, RoleName, SessionId, SessionState};
 
 impl Ui {
     /// Shows events on stderr: for a person as lines, messages among them only with `-v`, nothing with `--quiet`; in
@@ -19,9 +19,6 @@ impl Ui {
         Arc::new(move |event| ui.show(&event))
     }
     fn show(&self, event: &Event) {
-        if let Event::Session { session, party, .. } | Event::Participant { session, party, .. } = event {
-            *self.0.told_of.lock().unwrap_or_else(PoisonError::into_inner) = Some((*session, *party));
-        }
         if self.is_json() {
             self.talk_json(event);
             return;
@@ -40,10 +37,6 @@ impl Ui {
             let line = if self.0.bars.is_some() { ticked(event, &line) } else { line };
             self.talk(&format!("  {}", escape_line(&line)));
         }
-    }
-    /// The session that was told of last, for a command that ends before its time.
-    pub fn told_of(&self) -> Option<(SessionId, Party)> {
-        *self.0.told_of.lock().unwrap_or_else(PoisonError::into_inner)
     }
     /// Takes what moves off the screen, and gives the terminal back as it was: the command is done.
     pub fn rest(&self) {
@@ -196,7 +189,7 @@ mod tests {
     use super::super::testing::{AT_TERMINAL, captured};
     use super::super::{Format, Settings};
     use super::*;
-    use crate::model::MessageId;
+    use crate::model::{MessageId, Party};
 
     fn session() -> SessionId {
         SessionId::from_bytes([7; 16])

@@ -12,13 +12,11 @@ mod terminal;
 pub(crate) mod testing;
 pub mod time;
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
 
 use event::Bars;
 pub use streams::{Streams, Terminals};
-
-use crate::model::{Party, SessionId};
 
 /// What the command line and the environment say about showing and asking.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -62,8 +60,6 @@ struct Inner {
     /// There where downloads are drawn: a person watches stderr on a terminal.
     bars: Option<Bars>,
     reader_left: AtomicBool,
-    /// The session of the last event.
-    told_of: Mutex<Option<(SessionId, Party)>>,
 }
 
 impl Ui {
@@ -79,8 +75,7 @@ impl Ui {
     }
     fn build(settings: Settings, streams: Streams, bars: Option<Bars>) -> Self {
         let terminals = streams.terminals;
-        let (reader_left, told_of) = (AtomicBool::new(false), Mutex::default());
-        Self(Arc::new(Inner { settings, terminals, streams, bars, reader_left, told_of }))
+        Self(Arc::new(Inner { settings, terminals, streams, bars, reader_left: AtomicBool::new(false) }))
     }
     pub fn settings(&self) -> &Settings {
         &self.0.settings

@@ -12,6 +12,7 @@ use tokio::sync::mpsc;
 use self::asking::Asking;
 use self::shown::{Shown, block, explanation, line};
 use super::install::program::address_of;
+use super::leaving::Asked;
 use super::shell::Shell;
 use crate::discover::seeing::{Change, Patience, Sought, look};
 use crate::model::{Code, Error, Result, ServiceName};
@@ -110,7 +111,7 @@ pub(super) fn run(args: &Args, shell: &Shell) -> Result<()> {
         (None, true) => Patience::Endless,
         (None, false) => Patience::Quiet(LONGEST),
     };
-    let nodes = shell.run(async {
+    let looking = async {
         if let (Some(from), Some(node)) = (&args.from, &node) {
             let asking = Asking::begin(args, Some(node), shell).await?;
             return Ok(Some(vec![asking.ask(&address_of(from, node)?).await?]));
@@ -122,7 +123,8 @@ pub(super) fn run(args: &Args, shell: &Shell) -> Result<()> {
         let (asking, seen) =
             tokio::try_join!(Asking::begin(args, node.as_ref(), shell), look(&args.interface, patience, |_| {}))?;
         asking.ask_contacts(seen, shell).await.map(Some)
-    })?;
+    };
+    let nodes = shell.run_or(looking, Asked::watched)?;
     nodes.map_or(Ok(()), |nodes| show(args, &nodes, shell))
 }
 

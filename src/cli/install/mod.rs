@@ -111,6 +111,7 @@ pub(super) fn run(args: &Args, shell: &Shell) -> Result<()> {
         return shell.run(program::install(order, args, wish, &node, shell));
     };
     let (session, party) = (part.summary.session, part.summary.party);
+    shell.concern(session, party);
     if args.rollback {
         node.step(session, party, What::Decided(Decision::RollBack))?;
         let summary = shell.run(node.wait_for(session, party, ByHand::default(), shell.timeout, rolled_back))?;

@@ -16,6 +16,7 @@ const HEAR: Span = Span::from_secs(10);
 /// The Initiator names one more.
 pub(super) async fn add(node: &Arc<Node>, session: &str, args: &Args, shell: &Shell) -> Result<()> {
     let session = node.part_as(session, &[Party::Initiator])?.summary.session;
+    shell.concern(session, Party::Initiator);
     let wanted = request::wanted(&args.peers, node, shell)?;
     node.add_peers(session, &wanted, args.note.as_deref()).await.map_err(kept)?;
     let names: Vec<_> = wanted.iter().map(|one| one.name.to_string()).collect();
@@ -26,6 +27,7 @@ pub(super) async fn add(node: &Arc<Node>, session: &str, args: &Args, shell: &Sh
 /// The Initiator waits for no more answers.
 pub(super) async fn close(node: &Arc<Node>, session: &str, shell: &Shell) -> Result<()> {
     let session = node.part_as(session, &[Party::Initiator])?.summary.session;
+    shell.concern(session, Party::Initiator);
     node.close_answers(session).await.map_err(kept)?;
     hear(node, session, shell, |projection| projection.summary.state > SessionState::Inviting).await?;
     let summary = node.projection(session, Party::Initiator)?.summary;

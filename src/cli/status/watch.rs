@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::{describe, list};
+use crate::cli::leaving::Asked;
 use crate::cli::shell::Shell;
 use crate::model::{Party, Result, SessionId};
 use crate::roles::Node;
@@ -18,7 +19,7 @@ const CLEAR_BELOW: &str = "\u{1b}[J";
 pub(super) fn watch(node: &Node, session: Option<&str>, shell: &Shell) -> Result<()> {
     let mut screen = Screen { redraws: shell.ui.terminals().stdout && !shell.ui.is_json(), drawn: 0 };
     let mut before: Vec<Summary> = Vec::new();
-    shell.run(async {
+    let watching = async {
         let mut is_first = true;
         loop {
             let parts = match session {
@@ -36,7 +37,8 @@ pub(super) fn watch(node: &Node, session: Option<&str>, shell: &Shell) -> Result
             (before, is_first) = (now, false);
             tokio::time::sleep(LOOK).await;
         }
-    })
+    };
+    shell.run_or(watching, Asked::watched)
 }
 
 struct Screen {
