@@ -195,6 +195,17 @@ def datagrams():
         yield target.replace(":", "-"), f'M-SEARCH * HTTP/1.1\r\n{head}MAN: "ssdp:discover"\r\nMX: 2\r\nST: {target}\r\n\r\n'
 
 
+def messages():
+    """Of multicast DNS, each behind a byte that says when it comes: a browse, a probe, an answer."""
+    kind, own = b"\x0a_deployctl\x04_tcp\x05local\0", b"\x0cada abpqgaye\xc0\x0c"
+    yield "browse", b"\x05\0\0\0\0\0\x01\0\0\0\0\0\0" + kind + b"\0\x0c\0\x01"
+    answer = b"\0\0\x84\0\0\0\0\x01\0\0\0\x01" + kind + b"\0\x0c\0\x01\0\0\x11\x94\0\x0f" + own
+    srv = b"\xc0\x2d\0\x21\x80\x01\0\0\0\x78\0\x0a\0\0\0\0\0\x09\x01x\xc0\x1c"
+    yield "answer", b"\x01" + answer + srv
+    host = b"\x0cada-abpqgaye\x05local\0"
+    yield "probe", b"\x02\0\0\0\0\0\x01\0\0\0\x01\0\0" + host + b"\0\xff\x80\x01\xc0\x0c\0\x01\0\x01\0\0\0\x78\0\x04\xff\xff\xff\xff"
+
+
 def calls():
     kind = "urn:schemas-upnp-org:service:ContentDirectory:1"
     browse = "<ObjectID>0</ObjectID><BrowseFlag>BrowseDirectChildren</BrowseFlag><Filter>*</Filter>"
@@ -274,6 +285,7 @@ SEEDS = {
     "description": descriptions,
     "envelope": envelopes,
     "manifest": manifests,
+    "mdns": messages,
     "soap": calls,
     "ssdp": datagrams,
     "config": lambda: [("whole", CONFIG)],

@@ -55,14 +55,18 @@ impl Scene {
         let udn = format!("uuid:{}", deployctl::discover::Udn::of(&found[0]["key"].as_str()?.parse().ok()?));
         Some(Self { serving, services, udn, sandbox, _network: network, _alone: alone })
     }
-    /// Begins a program on the second machine; what it says goes to a file.
     fn begin(&self, program: &str, arguments: &[&str]) -> Client {
-        let said = self.sandbox.path().join("said");
-        let mut command = Command::new("ip");
-        command.args(["netns", "exec", &namespace("a"), program]).args(arguments).stdin(Stdio::null());
-        command.stdout(std::fs::File::create(&said).expect("a file for stdout"));
-        Client { child: command.spawn().expect("it runs"), said }
+        begin(&self.sandbox, "said", program, arguments)
     }
+}
+
+/// Begins a program on the second machine; what it says goes to a file of this name.
+fn begin(sandbox: &Sandbox, said: &str, program: &str, arguments: &[&str]) -> Client {
+    let said = sandbox.path().join(said);
+    let mut command = Command::new("ip");
+    command.args(["netns", "exec", &namespace("a"), program]).args(arguments).stdin(Stdio::null());
+    command.stdout(std::fs::File::create(&said).expect("a file for stdout"));
+    Client { child: command.spawn().expect("it runs"), said }
 }
 
 /// A program of somebody else. Ended when it is dropped.
@@ -76,15 +80,23 @@ impl Client {
     fn says(&mut self, what: &str, fits: impl Fn(&Value) -> bool) -> Value {
         let mut found = None;
         until(what, || {
-            // The last line may be half there.
-            let text = sandbox::read(&self.said);
-            let whole = &text[..text.rfind('\n').map_or(0, |end| end + 1)];
-            found = whole.lines().map(|line| serde_json::from_str(line).expect("JSON")).find(|line| fits(line));
+            let said = self.said();
             let ended = self.child.try_wait().expect("a child can be waited for");
-            assert!(found.is_some() || ended.is_none_or(|status| status.success()), "{what}: it ended\n{text}");
+            let is_well = ended.is_none_or(|status| status.success());
+            found = said.iter().find(|line| fits(line)).cloned();
+            assert!(found.is_some() || is_well, "{what}: it ended\n{said:#?}");
             found.is_some()
         });
         found.expect("it was found")
+    }
+}
+
+impl Client {
+    fn said(&self) -> Vec<Value> {
+        // The last line may be half there.
+        let text = sandbox::read(&self.said);
+        let whole = &text[..text.rfind('\n').map_or(0, |end| end + 1)];
+        whole.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect()
     }
 }
 
@@ -133,19 +145,71 @@ fn async_upnp_client_browses_searches_and_follows_events() {
     assert!(second["event"]["ContainerUpdateIDs"].as_str().is_some_and(|ids| ids.contains("c/office,")), "{second}");
 }
 
+const SERVICE: &str = "_deployctl._tcp.local.";
+
+/// What a browser of this subtype asks for.
+fn subtype(label: &str) -> String {
+    format!("_{label}._sub.{SERVICE}")
+}
+
 #[test]
-fn python_zeroconf_finds_the_node_by_its_type_and_by_a_platform_and_sees_it_go() {
+fn python_zeroconf_finds_the_node_by_its_type_platform_and_category_and_sees_it_go() {
     let Some(python) = needs::judge() else { return };
     let Some(scene) = Scene::new() else { return };
-    let platform = deployctl::service::platform::Platform::here();
-    let kind = format!("_{platform}._sub._deployctl._tcp.local.");
-    let mut client = scene.begin(&python.to_string_lossy(), &[&script("zeroconf_browse.py"), &ip_of("a"), &kind]);
-    let found = client.says("the instance is found", |said| said["event"] == "found");
-    assert_eq!((&found["addresses"], &found["port"]), (&json!([ip_of("p")]), &json!(4800)), "{found}");
-    assert!(scene.serving.address().contains(found["txt"]["key"].as_str().expect("a key")), "{found}");
-    assert_eq!(format!("uuid:{}", found["txt"]["udn"].as_str().expect("a UDN")), scene.udn);
+    let here = deployctl::service::platform::Platform::here().to_string();
+    let kinds = [&here, "any", "games", "games-board", "tools"].map(subtype);
+    let kinds: Vec<&str> = kinds.iter().map(String::as_str).collect();
+    let (browse, own, python) = (script("zeroconf_browse.py"), ip_of("a"), python.to_string_lossy());
+    let mut client = scene.begin(&python, &[&[browse.as_str(), own.as_str()], kinds.as_slice()].concat());
+    for kind in &kinds {
+        let found = client.says(&format!("{kind} is found"), |said| said["event"] == "found" && said["type"] == *kind);
+        assert_eq!((&found["addresses"], &found["port"]), (&json!([ip_of("p")]), &json!(4800)), "{found}");
+        assert!(scene.serving.address().contains(found["txt"]["key"].as_str().expect("a key")), "{found}");
+        assert_eq!(format!("uuid:{}", found["txt"]["udn"].as_str().expect("a UDN")), scene.udn);
+    }
+    // With a program goes what it alone stood for. Whoever browses for the type itself with this very library is told then
+    // that the instance is gone; so that is looked for afterwards.
+    offer(&scene.services, "draw", "1.0.0", "office");
+    std::fs::remove_dir_all(scene.services.join("clock")).expect("it goes");
+    client.says("its category is gone", |said| said["event"] == "gone" && said["type"] == subtype("tools"));
+    let others = [subtype("office"), SERVICE.to_owned()];
+    let mut other = begin(&scene.sandbox, "other", &python, &[&browse, &own, &others[0], &others[1]]);
+    for kind in &others {
+        other.says(&format!("{kind} is found"), |said| said["event"] == "found" && said["type"] == **kind);
+    }
+    assert!(!client.said().iter().any(|said| said["event"] == "gone" && said["type"] != subtype("tools")));
     scene.serving.stop();
-    client.says("it is gone", |said| said["event"] == "gone");
+    for kind in kinds.iter().filter(|kind| **kind != subtype("tools")) {
+        client.says(&format!("{kind} is gone"), |said| said["event"] == "gone" && said["type"] == *kind);
+    }
+    other.says("the node is gone", |said| said["event"] == "gone" && said["type"] == SERVICE);
+}
+
+#[test]
+fn a_node_whose_name_another_has_gets_a_number_and_says_goodbye_under_it() {
+    let Some(python) = needs::judge() else { return };
+    let Some(scene) = Scene::new() else { return };
+    let services = scene.services.to_string_lossy().into_owned();
+    let (key, _) = scene.serving.address()["deploy://".len()..].split_at(8);
+    let name = format!("p {key}");
+    scene.serving.stop();
+    let python = python.to_string_lossy().into_owned();
+    let mut rival = begin(
+        &scene.sandbox,
+        "rival",
+        &python,
+        &[&script("zeroconf_publish.py"), &ip_of("a"), SERVICE, &format!("{name}=9")],
+    );
+    rival.says("it is published", |said| said["event"] == "published");
+    let serving = scene.sandbox.serve("p", &["--services", &services, "--advertise", "mdns"]);
+    let mut client = begin(&scene.sandbox, "other", &python, &[&script("zeroconf_browse.py"), &ip_of("a"), SERVICE]);
+    let renamed = format!("{name} (2).{SERVICE}");
+    let found = client.says("both are found", |said| said["event"] == "found" && said["name"] == renamed);
+    assert_eq!(found["port"], 4800);
+    serving.stop();
+    client.says("the node is gone", |said| said["event"] == "gone" && said["name"] == renamed);
+    let rivals = format!("{name}.{SERVICE}");
+    assert!(!client.said().iter().any(|said| said["event"] == "gone" && said["name"] == rivals));
 }
 
 #[test]

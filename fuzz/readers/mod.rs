@@ -32,6 +32,7 @@ pub(crate) const READERS: &[(&str, Reader)] = &[
     ("callback", neighbours::callback),
     ("criteria", neighbours::criteria),
     ("description", neighbours::description),
+    ("mdns", neighbours::mdns),
     ("soap", neighbours::soap),
     ("ssdp", neighbours::ssdp),
     ("txt", neighbours::txt),

@@ -1,9 +1,11 @@
 //! What strangers on the local network say: datagrams, calls, descriptions and records.
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::time::Duration;
 
-use deployctl::discover::Udn;
+use deployctl::discover::dnssd::instance::Instance;
+use deployctl::discover::dnssd::responder::Responder;
 use deployctl::discover::link::Link;
 use deployctl::discover::plain::Url;
 use deployctl::discover::seeing::{SeenService, Sighting};
@@ -14,8 +16,10 @@ use deployctl::discover::upnp::service::SERVICES;
 use deployctl::discover::upnp::soap::Call;
 use deployctl::discover::upnp::ssdp::{Notice, Search, matching, targets};
 use deployctl::discover::upnp::tree::{SEARCHABLE, SORTABLE};
-use deployctl::model::Key;
+use deployctl::discover::{Directory, Udn};
+use deployctl::model::{Key, Time};
 use deployctl::service::ServiceType;
+use deployctl::system::System;
 
 use super::texts;
 
@@ -29,6 +33,25 @@ pub(super) fn ssdp(datagram: &[u8]) {
         let all = targets("uuid:0", "urn:a:device:B:1", &["urn:a:service:C:1"]);
         assert!(matching(&all, &search.target).len() <= all.len());
     }
+}
+
+/// Datagrams of multicast DNS, while names are claimed and afterwards. The first byte says when, how and from what port.
+pub(super) fn mdns(input: &[u8]) {
+    let Some((how, datagram)) = input.split_first() else { return };
+    let (step, port) = (how % 6, if how & 0x40 == 0 { 5353 } else { 40_000 });
+    let (name, key) = ("ada".parse().unwrap(), Key::from_bytes([3; 32]));
+    let directory = Directory { name, key, port: 4800, takes_ipv6: true, programs: vec![] };
+    let (mut now, system) = (Duration::ZERO, System::fixed(Time::from_unix_ms(0), 1));
+    let mut responder = Responder::new(Instance::of(&directory), vec![HERE.into()], system, now).unwrap();
+    for n in 0..30 {
+        if n == step {
+            responder.hear(datagram, SocketAddr::from((PEER, port)), how & 0x80 == 0, now);
+        }
+        let Some(next) = responder.next() else { continue };
+        now = now.max(next);
+        assert!(responder.due(now).iter().all(|outgoing| outgoing.bytes.len() <= 1400));
+    }
+    assert_eq!(responder.next(), None, "it comes to rest");
 }
 
 /// Bodies of calls: the XML reader, the envelope, the arguments of every action.

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use tokio::sync::watch;
 
+use super::dnssd::Publisher;
 use super::link::check_names;
-use super::mdns::Publisher;
 use super::upnp::Device;
 use super::{Directory, Query};
 use crate::model::{Result, Way};
@@ -31,11 +31,11 @@ impl Advertising {
     ) -> Result<Self> {
         check_names(interfaces)?;
         let device = match ways.contains(&Way::Upnp) {
-            true => Some(Device::begin(interfaces.to_vec(), directory.clone(), query, system).await?),
+            true => Some(Device::begin(interfaces.to_vec(), directory.clone(), query, system.clone()).await?),
             false => None,
         };
         let publisher = match ways.contains(&Way::Mdns) {
-            true => Some(Publisher::begin(interfaces, directory)?),
+            true => Some(Publisher::begin(interfaces.to_vec(), directory, system)?),
             false => None,
         };
         Ok(Self { device, publisher })

@@ -1,10 +1,13 @@
 //! Real messages of the local network, changed at random: 10,000 of each kind, and no reader falls over or is led astray.
 
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::time::Duration;
 
 use proptest::prelude::*;
 use proptest::sample::Index;
 
+use super::dnssd::instance::Instance;
+use super::dnssd::responder::{Outgoing, Responder};
 use super::link::Link;
 use super::plain::Url;
 use super::seeing::{SeenService, Sighting, Sought};
@@ -17,6 +20,8 @@ use super::upnp::soap::Call;
 use super::upnp::ssdp::{Advert, GROUP, Notice, Search, Target, matching, targets};
 use super::upnp::testing::directory;
 use super::upnp::tree::{SEARCHABLE, SORTABLE};
+use crate::model::Time;
+use crate::system::System;
 
 /// Cases of each kind.
 const CASES: u32 = 10_000;
@@ -65,8 +70,8 @@ fn changes() -> impl Strategy<Value = Vec<Change>> {
     proptest::collection::vec(change, 0..6)
 }
 
-fn changed(message: &str, changes: &[Change]) -> Vec<u8> {
-    let mut bytes = message.as_bytes().to_vec();
+fn changed(message: impl AsRef<[u8]>, changes: &[Change]) -> Vec<u8> {
+    let mut bytes = message.as_ref().to_vec();
     for change in changes {
         let (Change::Flip(at, _) | Change::Cut(at, _) | Change::Repeat(at, _) | Change::Put(at, _)) = change;
         let at = at.index(bytes.len() + 1);
@@ -99,8 +104,7 @@ fn datagrams() -> Vec<String> {
         server: "Linux UPnP/1.1 x/1".to_owned(),
     };
     let target = Target { target: "urn:a:service:C:2".to_owned(), usn: "uuid:0::urn:a:service:C:2".to_owned() };
-    let search =
-        Search { target: target.target.clone(), wait: Some(std::time::Duration::from_secs(1)), names_group: true };
+    let search = Search { target: target.target.clone(), wait: Some(Duration::from_secs(1)), names_group: true };
     vec![
         advert.alive(&target),
         advert.byebye(&target),
@@ -134,6 +138,18 @@ fn description() -> String {
     device(&About { directory: &directory, version: "1", address: &address, config: 1 })
 }
 
+/// A responder after so many steps from its beginning, and what it said until then: probes, then announcements.
+fn responder(steps: usize) -> (Responder, Duration, Vec<Outgoing>) {
+    let system = System::fixed(Time::from_unix_ms(0), 1);
+    let mut responder = Responder::new(Instance::of(&directory()), vec![HERE.into()], system, Duration::ZERO).unwrap();
+    let (mut now, mut said) = (Duration::ZERO, Vec::new());
+    for _ in 0..steps {
+        now = responder.next().unwrap();
+        said.extend(responder.due(now));
+    }
+    (responder, now, said)
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: CASES, ..ProptestConfig::default() })]
 
@@ -146,6 +162,26 @@ proptest! {
             let all = targets("uuid:0", "urn:a:device:B:1", &["urn:a:service:C:1"]);
             prop_assert!(matching(&all, &search.target).len() <= all.len());
         }
+    }
+
+    #[test]
+    fn what_a_node_says_by_multicast_dns_is_heard_or_not(
+        steps in 1_usize..6,
+        which in any::<Index>(),
+        changes in changes(),
+        port in prop_oneof![Just(5353), 1_u16..],
+        to_all in any::<bool>(),
+    ) {
+        let (mut responder, mut now, _) = responder(steps);
+        let (.., messages) = self::responder(5);
+        let datagram = changed(&which.get(&messages).bytes, &changes);
+        responder.hear(&datagram, SocketAddr::from((PEER, port)), to_all, now);
+        for _ in 0..20 {
+            let Some(next) = responder.next() else { break };
+            now = now.max(next);
+            prop_assert!(responder.due(now).iter().all(|outgoing| outgoing.bytes.len() <= 1400));
+        }
+        prop_assert!(responder.next().is_none(), "it comes to rest");
     }
 
     #[test]
@@ -180,7 +216,7 @@ proptest! {
 
     #[test]
     fn descriptions_speak_for_their_own_machine_alone(changes in changes()) {
-        let (directory, document) = (directory(), changed(&description(), &changes));
+        let (directory, document) = (directory(), changed(description(), &changes));
         if let Some((seen, path)) = Sighting::of_description(&document, directory.udn(), HERE) {
             prop_assert!(seen.udn() == directory.udn() && path.starts_with('/'));
             prop_assert_eq!(seen.host.name, HERE.to_string());

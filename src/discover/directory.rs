@@ -25,6 +25,8 @@ pub struct Directory {
     pub key: Key,
     /// The port of the node's TLS server, the same on every interface.
     pub port: u16,
+    /// Whether that server can be spoken to by IPv6.
+    pub takes_ipv6: bool,
     /// By [`Program::id`], each id once.
     pub programs: Vec<Program>,
 }

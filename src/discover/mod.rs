@@ -7,8 +7,8 @@ mod advertise;
 #[cfg(test)]
 mod changed_tests;
 pub mod directory;
+pub mod dnssd;
 pub mod link;
-pub mod mdns;
 pub mod plain;
 pub mod rate;
 pub mod seeing;

@@ -1,6 +1,7 @@
 //! The neighbourhood: telling the local network what programs this node offers, as the services folder has them now.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -57,23 +58,23 @@ pub(super) struct Neighbourhood {
 }
 
 impl Neighbourhood {
-    /// Tells the neighbourhood of this node, which listens at `port`; none where it is not to be seen.
+    /// Tells the neighbourhood of this node, which listens at `local`; none where it is not to be seen.
     ///
     /// # Errors
     /// `usage` for a node that listens nowhere, or an interface that is not there; `io`.
-    pub(super) async fn begin(node: &Arc<Node>, port: Option<u16>, how: &Advertise) -> Result<Option<Self>> {
+    pub(super) async fn begin(node: &Arc<Node>, local: Option<SocketAddr>, how: &Advertise) -> Result<Option<Self>> {
         if how.ways.is_empty() {
             return Ok(None);
         }
-        let port = port.ok_or_else(|| {
+        let local = local.ok_or_else(|| {
             Error::new(Code::Usage, "a node that listens nowhere has nothing to advertise")
                 .hint("say where it listens with --listen, or leave --advertise out")
         })?;
         let looked = blocking(|| node.look_at_offers())?;
-        let (sender, directory) = watch::channel(Arc::new(blocking(|| node.directory(&looked, port))));
+        let (sender, directory) = watch::channel(Arc::new(blocking(|| node.directory(&looked, local))));
         let query = node.query();
         let advertising = Advertising::begin(&how.ways, &how.interfaces, directory, query, node.system.clone()).await?;
-        let watcher = tokio::spawn(watch_services(Arc::clone(node), looked, port, sender));
+        let watcher = tokio::spawn(watch_services(Arc::clone(node), looked, local, sender));
         Ok(Some(Self { advertising, watcher }))
     }
     pub(super) fn url(&self) -> Option<String> {
@@ -86,13 +87,13 @@ impl Neighbourhood {
 }
 
 /// Sends a new directory whenever something else is offered, as long as somebody wants to know.
-async fn watch_services(node: Arc<Node>, mut before: Looked, port: u16, sender: watch::Sender<Arc<Directory>>) {
+async fn watch_services(node: Arc<Node>, mut before: Looked, local: SocketAddr, sender: watch::Sender<Arc<Directory>>) {
     while !sender.is_closed() {
         tokio::time::sleep(LOOK).await;
         // What cannot be read now is looked at again.
         let Ok(now) = blocking(|| node.look_at_offers()) else { continue };
         if now != before {
-            let directory = Arc::new(blocking(|| node.directory(&now, port)));
+            let directory = Arc::new(blocking(|| node.directory(&now, local)));
             sender.send_if_modified(|known| {
                 let is_other = *known != directory;
                 *known = directory;
@@ -117,7 +118,7 @@ impl Node {
     }
     /// What is offered to everybody: this node's own programs, and those that it offers on. A definition that is wrong is
     /// told of and left out.
-    fn directory(&self, looked: &Looked, port: u16) -> Directory {
+    fn directory(&self, looked: &Looked, local: SocketAddr) -> Directory {
         let mut programs = Vec::new();
         for (name, (_, changed)) in &looked.services {
             match self.program(name, *changed) {
@@ -131,7 +132,7 @@ impl Node {
                 Err(error) => self.notice(format!("not offered on: {error}")),
             }
         }
-        Directory { name: self.name(), key: self.key(), port, programs }
+        Directory { name: self.name(), key: self.key(), port: local.port(), takes_ipv6: local.is_ipv6(), programs }
     }
     /// A service, if it is a program.
     fn program(&self, name: &ServiceName, changed: Time) -> Result<Option<Program>> {

@@ -132,7 +132,7 @@ impl Service {
             blocking(|| node.tell_of_broken_services())?;
         }
         let node = Arc::new(node);
-        let neighbourhood = Neighbourhood::begin(&node, local.map(|local| local.port()), &how).await?;
+        let neighbourhood = Neighbourhood::begin(&node, local, &how).await?;
         Ok(Self { node, running, server, neighbourhood, pokes, socket, _lock: lock })
     }
     pub fn running(&self) -> &Running {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::Request;
-use mdns_sd::{ServiceDaemon, ServiceEvent};
+use mdns_sd::{IfKind, IfPredicate, ServiceDaemon, ServiceEvent};
 use tokio::net::UdpSocket;
 use tokio::sync::mpsc::Sender;
 use tokio::task::JoinSet;
@@ -16,7 +16,6 @@ use tokio::time::{Instant, sleep_until};
 use super::Sighting;
 use crate::discover::Udn;
 use crate::discover::link::Link;
-use crate::discover::mdns::{SERVICE_TYPE, daemon};
 use crate::discover::plain::{Url, exchange};
 use crate::discover::upnp::multicast::{hear_group, speak};
 use crate::discover::upnp::product;
@@ -158,6 +157,23 @@ impl Browsing {
         // Its thread ends by itself; nothing waits for it.
         drop(self.0.shutdown());
     }
+}
+
+/// What nodes are instances of.
+const SERVICE_TYPE: &str = "_deployctl._tcp.local.";
+
+/// A daemon on these interfaces alone, or on all that lead to a network.
+fn daemon(names: &[String]) -> Result<ServiceDaemon> {
+    let failed = |why| Error::new(Code::Io, format!("starting multicast DNS: {why}"));
+    let daemon = ServiceDaemon::new().map_err(failed)?;
+    daemon.disable_interface(IfKind::All).map_err(failed)?;
+    let names = names.to_vec();
+    let wanted = IfPredicate::new(move |interface| match names.as_slice() {
+        [] => !interface.is_loopback() && !interface.is_p2p(),
+        names => names.contains(&interface.name),
+    });
+    daemon.enable_interface(IfKind::Predicate(wanted)).map_err(failed)?;
+    Ok(daemon)
 }
 
 /// Browses for a type, `_NAME._tcp.local.`, by multicast DNS.

@@ -123,8 +123,13 @@ mod tests {
 
     #[test]
     fn the_description_has_what_a_device_must_say_and_what_is_ours_apart() {
-        let directory =
-            Directory { name: "ada".parse().unwrap(), key: Key::from_bytes([3; 32]), port: 4800, programs: vec![] };
+        let directory = Directory {
+            name: "ada".parse().unwrap(),
+            key: Key::from_bytes([3; 32]),
+            port: 4800,
+            takes_ipv6: false,
+            programs: vec![],
+        };
         let about = About { directory: &directory, version: "0.1.0", address: "deploy://k@192.0.2.1:4800", config: 77 };
         let text = device(&about);
         assert!(text.contains("configId=\"77\""), "{text}");

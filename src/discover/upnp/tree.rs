@@ -235,7 +235,13 @@ pub(crate) mod testing {
         ];
         programs[4].enables = vec!["_door._tcp".to_owned()];
         programs[4].platforms = Platforms::from_texts(&["linux-x86_64", "linux-aarch64"]).unwrap();
-        Directory { name: "ada".parse().unwrap(), key: Key::from_bytes([3; 32]), port: 4800, programs }
+        Directory {
+            name: "ada".parse().unwrap(),
+            key: Key::from_bytes([3; 32]),
+            port: 4800,
+            takes_ipv6: false,
+            programs,
+        }
     }
 
     pub(crate) const PACKAGES: &str = "https://192.0.2.1:4800/v1/packages/";
