@@ -39,7 +39,8 @@ mod verify;
 use std::ffi::OsString;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::error::ErrorKind;
+use clap::{ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::model::Result;
 use crate::ui::Ui;
@@ -104,33 +105,57 @@ Exit codes:
   5 not reached, try again   6 no such thing, or too late   7 partly done   8 bad input
   130 interrupted   143 terminated";
 
-#[derive(Subcommand)]
-enum Command {
-    Init(init::Args),
-    Trust(trust::Args),
-    Serve(serve::Args),
-    Request(request::Args),
-    Invite(invite::Args),
-    Accept(accept::Args),
-    Build(build::Args),
-    Install(install::Args),
-    Start(start::Args),
-    Stop(stop::Args),
-    Account(account::Args),
-    Remove(remove::Args),
-    Status(status::Args),
-    Verify(verify::Args),
-    Discover(discover::Args),
-    Demo(demo::Args),
-    Config(config::Args),
-    Doctor(doctor::Args),
-    Completions(completions::Args),
-    #[command(hide = true)]
-    Man(man::Args),
-    #[command(hide = true)]
-    Supervise(supervise::Args),
-    #[command(hide = true)]
-    Confine(confine::Args),
+/// A command with its arguments, as something to do.
+struct Command(Box<ToDo>);
+
+type ToDo = dyn FnOnce(&Shell) -> Result<()>;
+
+/// Each command is a module by its name, with `Args` and `run`. The arguments of one are only defined once it is known that
+/// it is the one: defining those of all takes a good part of the time in which the program starts.
+macro_rules! commands {
+    ($($name:ident)*; hidden: $($hidden:ident)*) => {
+        impl Subcommand for Command {
+            fn augment_subcommands(program: clap::Command) -> clap::Command {
+                program
+                    $(.subcommand(clap::Command::new(stringify!($name)).defer($name::Args::augment_args)))*
+                    $(.subcommand(clap::Command::new(stringify!($hidden)).hide(true).defer($hidden::Args::augment_args)))*
+            }
+            fn augment_subcommands_for_update(program: clap::Command) -> clap::Command {
+                Self::augment_subcommands(program)
+            }
+            fn has_subcommand(name: &str) -> bool {
+                [$(stringify!($name),)* $(stringify!($hidden)),*].contains(&name)
+            }
+        }
+
+        impl FromArgMatches for Command {
+            fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
+                Self::from_arg_matches_mut(&mut matches.clone())
+            }
+            fn from_arg_matches_mut(matches: &mut ArgMatches) -> Result<Self, clap::Error> {
+                match matches.remove_subcommand() {
+                    $(Some((name, mut matches)) if name == stringify!($name) => {
+                        let args = $name::Args::from_arg_matches_mut(&mut matches)?;
+                        Ok(Self(Box::new(move |shell| $name::run(&args, shell))))
+                    })*
+                    $(Some((name, mut matches)) if name == stringify!($hidden) => {
+                        let args = $hidden::Args::from_arg_matches_mut(&mut matches)?;
+                        Ok(Self(Box::new(move |shell| $hidden::run(&args, shell))))
+                    })*
+                    _ => Err(clap::Error::new(ErrorKind::MissingSubcommand).with_cmd(&Cli::command())),
+                }
+            }
+            fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
+                Self::from_arg_matches(matches).map(|command| *self = command)
+            }
+        }
+    };
+}
+
+commands! {
+    init trust serve request invite accept build install start stop account remove status verify discover demo config
+    doctor completions;
+    hidden: man supervise confine
 }
 
 /// Runs the program's arguments; what it returns is the process's exit code.
@@ -142,40 +167,11 @@ pub fn main() -> ExitCode {
     let json = usage::wants_json(&arguments);
     mishap::guarded(usage::screen(json), || match Cli::try_parse_from(&arguments) {
         Ok(cli) => match Shell::new(cli.global) {
-            Ok(shell) => exit(&shell.ui, cli.command.run(&shell)),
+            Ok(shell) => exit(&shell.ui, (cli.command.0)(&shell)),
             Err((ui, error)) => exit(&ui, Err(error)),
         },
         Err(said) => usage::answer(&said, &arguments, json),
     })
-}
-
-impl Command {
-    fn run(self, shell: &Shell) -> Result<()> {
-        match self {
-            Command::Init(args) => init::run(&args, shell),
-            Command::Trust(args) => trust::run(&args, shell),
-            Command::Serve(args) => serve::run(&args, shell),
-            Command::Request(args) => request::run(&args, shell),
-            Command::Invite(args) => invite::run(&args, shell),
-            Command::Accept(args) => accept::run(&args, shell),
-            Command::Build(args) => build::run(&args, shell),
-            Command::Install(args) => install::run(&args, shell),
-            Command::Start(args) => start::run(&args, shell),
-            Command::Stop(args) => stop::run(&args, shell),
-            Command::Account(args) => account::run(&args, shell),
-            Command::Remove(args) => remove::run(&args, shell),
-            Command::Status(args) => status::run(&args, shell),
-            Command::Verify(args) => verify::run(&args, shell),
-            Command::Discover(args) => discover::run(&args, shell),
-            Command::Demo(args) => demo::run(&args, shell),
-            Command::Config(args) => config::run(&args, shell),
-            Command::Doctor(args) => doctor::run(&args, shell),
-            Command::Completions(args) => completions::run(&args, shell),
-            Command::Man(args) => man::run(&args, shell),
-            Command::Supervise(args) => supervise::run(&args, shell),
-            Command::Confine(args) => confine::run(&args, shell),
-        }
-    }
 }
 
 fn exit(ui: &Ui, result: Result<()>) -> ExitCode {

@@ -90,6 +90,7 @@ fn wrong(said: &clap::Error, command: &str) -> Error {
 /// The commands that are named, `deployctl trust add`; a value that is called like one of them is taken for it.
 fn command_of(arguments: &[OsString]) -> String {
     let mut command = Cli::command();
+    command.build();
     let mut named = vec![env!("CARGO_PKG_NAME").to_owned()];
     for word in arguments.iter().skip(1).filter_map(|word| word.to_str()) {
         if let Some(inner) = command.find_subcommand(word) {
