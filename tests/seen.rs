@@ -13,6 +13,8 @@ use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::time::Duration;
 
+use deployctl::discover::dnssd::name::DomainName;
+use deployctl::discover::dnssd::wire::{Data, KIND_PTR, Message, Question, Writer};
 use link::{Listener, call, http, offer, soap};
 use rustix::process::Signal;
 use sandbox::{PATIENCE, Sandbox, Serving, lines, until};
@@ -89,6 +91,49 @@ fn a_flood_of_searches_brings_back_less_than_its_bytes() {
             .sum::<usize>();
     }
     assert!(back < 3000 && sent > 15_000, "{back} bytes for {sent}");
+}
+
+#[test]
+fn a_plain_resolver_is_answered_by_multicast_dns_and_a_flood_of_questions_brings_back_less_than_its_bytes() {
+    let sandbox = Sandbox::new();
+    let (serving, _host) = seen(&sandbox);
+    let resolver = std::net::UdpSocket::bind("127.0.0.1:0").expect("a socket");
+    socket2::SockRef::from(&resolver).set_multicast_if_v4(&std::net::Ipv4Addr::LOCALHOST).expect("the loopback");
+    resolver.set_read_timeout(Some(Duration::from_millis(300))).expect("a deadline");
+    let name = DomainName::local(&["_games-board", "_sub", "_deployctl", "_tcp"]).expect("a name");
+    let question = Question { name: name.clone(), kind: KIND_PTR, unicast: false };
+    let mut writer = Writer::new(512);
+    assert!(writer.question(&question));
+    let asked = writer.finish(77, 0);
+    let ask = || resolver.send_to(&asked, ("224.0.0.251", 5353)).expect("it is sent");
+    let mut buffer = [0; 9000];
+    let mut answer = || resolver.recv(&mut buffer).ok().map(|length| buffer[..length].to_vec());
+    let mark = &serving.address()["deploy://".len()..][..8];
+    let mut ours = None;
+    // Nodes of other tests may answer, too.
+    until("it is answered", || {
+        ask();
+        let message = answer().and_then(|bytes| Message::read(&bytes));
+        ours = message.filter(|message| message.answers.iter().any(|one| format!("{one:?}").contains(mark)));
+        ours.is_some()
+    });
+    let ours = ours.expect("it was answered");
+    assert_eq!((ours.id, ours.questions.as_slice()), (77, std::slice::from_ref(&question)));
+    let records = || ours.answers.iter().chain(&ours.additionals);
+    assert!(records().all(|record| record.ttl <= 10 && !record.flush), "{ours:?}");
+    assert!(records().any(
+        |record| matches!(&record.data, Data::Srv { port, .. } if serving.address().ends_with(&port.to_string()))
+    ));
+
+    let mut back = 0;
+    let sent = 400 * asked.len();
+    for _ in 0..400 {
+        ask();
+    }
+    while let Some(bytes) = answer() {
+        back += if String::from_utf8_lossy(&bytes).contains(mark) { bytes.len() } else { 0 };
+    }
+    assert!(back < sent / 2, "{back} bytes for {sent}");
 }
 
 #[test]

@@ -33,9 +33,11 @@ impl Responder {
             return self.hear_known_answers(message, from);
         }
         let is_legacy = from.port() != PORT;
+        // Once for each record, however often it is asked for.
+        let known: Vec<bool> = (0..self.own.len()).map(|n| self.is_known(n, message)).collect();
         let mut wanted = Wanted::default();
         for question in &message.questions {
-            for n in self.asked_for(question).into_iter().filter(|n| !self.is_known(*n, message)) {
+            for n in self.asked_for(question).into_iter().filter(|n| !known[*n]) {
                 let is_alone = is_legacy || !to_all || question.unicast && self.is_fresh(n, now);
                 let list = if is_alone { &mut wanted.by_one } else { &mut wanted.by_all };
                 if !list.contains(&n) {
@@ -85,14 +87,14 @@ impl Responder {
     fn tell_all(&mut self, message: &Message, from: SocketAddr, wanted: &[usize], now: Duration) {
         let is_probe = !message.authorities.is_empty();
         let has_shared = wanted.iter().any(|n| self.own[*n].is_shared());
-        let wait = match (message.is_truncated(), has_shared && !is_probe) {
+        let wait = match (message.is_truncated(), has_shared) {
             (true, _) => TRUNCATED_WAIT + self.random_below(SHARED_RANGE),
             (false, true) => SHARED_WAIT + self.random_below(SHARED_RANGE),
             (false, false) => Duration::ZERO,
         };
-        let pause = if is_probe { PROBE_PAUSE } else { PAUSE };
         for n in wanted {
             let own = &mut self.own[*n];
+            let pause = if is_probe && !own.is_shared() { PROBE_PAUSE } else { PAUSE };
             let due = own.told.map_or(now + wait, |told| (now + wait).max(told + pause));
             match own.due {
                 None => (own.due, own.asker) = (Some(due), message.is_truncated().then_some(from)),
