@@ -186,6 +186,37 @@ fn python_zeroconf_finds_the_node_by_its_type_platform_and_category_and_sees_it_
 }
 
 #[test]
+fn avahi_finds_the_node_by_its_type_platform_and_category_and_sees_it_go() {
+    if !needs::has(&["avahi-browse", "avahi-daemon", "dbus-daemon"]) {
+        return;
+    }
+    let Some(scene) = Scene::new() else { return };
+    let here = deployctl::service::platform::Platform::here().to_string();
+    let kinds = [&here, "games-board"].map(|label| subtype(label).replace(".local.", ""));
+    let kinds = [kinds.as_slice(), &["_deployctl._tcp".to_owned()]].concat();
+    let (judge, folder) = (script("avahi_browse.sh"), scene.sandbox.path().to_string_lossy().into_owned());
+    let ours = ["--mount", "--pid", "--fork", "--kill-child", &judge, &folder];
+    let client = scene.begin("unshare", &[&ours[..], &kinds.iter().map(String::as_str).collect::<Vec<_>>()].concat());
+    let key = &scene.serving.address()["deploy://".len()..][..52];
+    let says = |what: &str, fits: &dyn Fn(&str) -> bool| {
+        until(what, || sandbox::read(&client.said).lines().any(fits));
+    };
+    for kind in &kinds {
+        let place = format!("-{}.local;{};4800;", &key[..8], ip_of("p"));
+        says(&format!("{kind} is resolved"), &|line| {
+            line.starts_with(&format!("{kind} =;eth0;"))
+                && line.contains(&place)
+                && line.contains(&format!("\"key={key}\""))
+        });
+    }
+    scene.serving.stop();
+    // Sooner than anything that it was told would end by itself.
+    for kind in &kinds {
+        says(&format!("{kind} is gone"), &|line| line.starts_with(&format!("{kind} -;eth0;")));
+    }
+}
+
+#[test]
 fn a_node_whose_name_another_has_gets_a_number_and_says_goodbye_under_it() {
     let Some(python) = needs::judge() else { return };
     let Some(scene) = Scene::new() else { return };
