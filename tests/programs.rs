@@ -197,6 +197,33 @@ fn b7_a_neighbour_offers_on_what_the_license_allows_under_its_signer_and_the_flo
 }
 
 #[test]
+fn b7_what_a_neighbour_has_changed_is_refused_and_nothing_of_it_is_kept() {
+    let (sandbox, shelf) = neighbours();
+    shelf.put("tune", &plain("1.0.0", "MIT"));
+    let shop = sandbox.serve("shop", &["--services", shelf.path()]);
+    let taken = sandbox.run("anna", &["install", "tune", "--from", "shop", "--yes"]).document();
+    shop.stop();
+    let anna = sandbox.run("anna", &["init"]).ok()["address"].as_str().unwrap().to_owned();
+    let cleo = sandbox.init("cleo");
+    sandbox.trust("anna", "cleo", &cleo, "request");
+    sandbox.trust("cleo", "anna", &anna, "provide");
+    let _anna = sandbox.serve("anna", &["--share"]);
+    let digest = taken["package"]["digest"].as_str().unwrap();
+    let package = sandbox.state("anna").join("packages").join(format!("{digest}.tar.gz"));
+    let good = fs::read(&package).unwrap();
+    let mut bad = good.clone();
+    bad[good.len() / 2] ^= 1;
+    fs::write(&package, bad).unwrap();
+    let refused = sandbox.run("cleo", &["install", "tune", "--from", &anna, "--yes"]);
+    assert_eq!(refused.code, 4, "{refused:?}");
+    let left = ["installs", "programs", "floors.json"].map(|name| sandbox.state("cleo").join(name).exists());
+    assert_eq!(left, [false; 3], "{refused:?}");
+    fs::write(&package, good).unwrap();
+    let got = sandbox.run("cleo", &["install", "tune", "--from", &anna, "--yes"]).document();
+    assert_eq!((&got["signer"], &got["package"]["digest"]), (&taken["signer"], &taken["package"]["digest"]));
+}
+
+#[test]
 fn a_report_waits_until_the_offering_node_is_back_and_a_program_outlives_its_supervisor() {
     let (sandbox, shelf) = neighbours();
     let shop = sandbox.serve("shop", &["--services", shelf.path()]);
