@@ -117,9 +117,13 @@ fn b3_b4_those_seen_are_filtered_by_their_listings_and_contacts_are_asked() {
     };
     let anna = see("anna", &[]);
     assert_eq!((names(&anna), &anna["asked"], &anna["via"]), (vec!["chess"], &json!(true), &json!(["upnp"])));
-    // A listing tells no requirements, and cleo has no policy.
+    // A listing tells requirements, too; cleo has no policy.
     let cleo = see("cleo", &[]);
-    assert_eq!((names(&cleo), &cleo["asked"]), (vec!["chess", "dice", "window"], &json!(false)));
+    assert_eq!((names(&cleo), &cleo["asked"]), (vec!["chess", "dice"], &json!(false)));
+    assert_eq!(
+        rules(&sandbox.run("cleo", &["discover", "--interface", "lo", "--explain", "window"]).ok()),
+        [("requires", "display")]
+    );
     assert_eq!(names(&see("cleo", &["--category", "games"])), ["chess"]);
     let explained = sandbox.run("cleo", &["discover", "--interface", "lo", "--explain", "orchard"]).ok();
     assert_eq!(rules(&explained), [("platforms", "macos-aarch64")]);
@@ -137,6 +141,48 @@ fn b3_b4_those_seen_are_filtered_by_their_listings_and_contacts_are_asked() {
     assert!(!said.contains(r#""name":"window""#), "{said}");
     let refused = query(r#"{"device":{}}"#);
     assert!(refused.status == 500 && refused.body.contains("<errorCode>800</errorCode>"), "{refused:?}");
+}
+
+#[test]
+fn b4_requirements_hold_by_what_is_really_here_for_contacts_and_strangers() {
+    let sandbox = Sandbox::new();
+    let (shop, anna) = (sandbox.init("shop"), sandbox.init("anna"));
+    sandbox.init("cleo");
+    sandbox.trust("shop", "anna", &anna, "request");
+    sandbox.trust("anna", "shop", &shop, "");
+    // `sh` tells no version, so that any is enough; of the others nobody said anything when asking.
+    for (name, requires) in [
+        ("shell", "sh>=1"),
+        ("kernel", "kernel>=3.2"),
+        ("future", "kernel>=99"),
+        ("missing", "no-such-program-anywhere"),
+        ("listing", "ls"),
+    ] {
+        put(&sandbox, name, "tools", &format!("requires = [\"{requires}\"]"));
+    }
+    let shop = serve(&sandbox, &sandbox.path().join("shelf"), &["--advertise", "upnp", "--interface", "lo"]);
+    let asked = sandbox.run("anna", &["discover", "--from", "shop"]).ok();
+    assert_eq!(names(&asked[0]), ["kernel", "listing", "shell"]);
+    let shell = &asked[0]["programs"][2];
+    assert_eq!(
+        (&shell["runs"], &shell["by"], &shell["requires"]),
+        (&json!("runtime"), &json!(["sh"]), &json!(["sh>=1"]))
+    );
+    until("a stranger sees the same", || {
+        let all = sandbox.run("cleo", &["discover", "--interface", "lo"]).ok();
+        let ours = all.as_array().expect("nodes").iter().find(|one| one["address"] == shop.address()).cloned();
+        ours.is_some_and(|ours| names(&ours) == ["kernel", "listing", "shell"])
+    });
+    for node in ["anna", "cleo"] {
+        let explain = |name| sandbox.run(node, &["discover", "--interface", "lo", "--explain", name]).ok();
+        assert_eq!(rules(&explain("missing")), [("requires", "no-such-program-anywhere")], "{node}");
+        assert_eq!(rules(&explain("future")), [("requires", "kernel>=99")], "{node}");
+        let fits = sandbox.human(node, &["discover", "--interface", "lo", "--explain", "shell"]);
+        assert!(fits.stdout.contains("shell 1.0.0 of shop fits, and runs by sh"), "{fits:?}");
+    }
+    // Of another machine nothing is known but what it is.
+    let elsewhere = sandbox.run("anna", &["discover", "--from", "shop", "--platform", "macos-aarch64"]).ok();
+    assert_eq!(names(&elsewhere[0]).len(), 5);
 }
 
 #[test]

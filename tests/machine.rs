@@ -72,7 +72,8 @@ fn put_program(services: &Path) {
     fs::create_dir_all(folder.join("app")).expect("a folder");
     fs::write(folder.join("app/run.sh"), STAYS).expect("a script");
     let definition = "name = \"clock\"\nversion = \"1.0.0\"\nsummary = \"Tells the time\"\ncategory = \"tools\"\n\
-        license = \"MIT\"\n[roles.app]\nfor = \"initiator\"\nplatforms = [\"any\"]\nbuild = { copy = \"app/\" }\n\
+        license = \"MIT\"\n[roles.app]\nfor = \"initiator\"\nplatforms = [\"any\"]\nrequires = [\"sh\"]\n\
+        build = { copy = \"app/\" }\n\
         [roles.app.run]\ncommand = [\"sh\", \"run.sh\"]\nready = { output = \"up\", within = \"20s\" }\n";
     fs::write(folder.join("service.toml"), definition).expect("a definition");
 }

@@ -170,9 +170,8 @@ pub(super) fn query(input: &[u8]) {
     let (one, other) = (terms("any", &["python >= 3.9", "memory >= 64MiB"]), terms("linux-x86_64", &[]));
     let all = [("tool", one), ("other", other)];
     let answer = query.answer(all.map(|(name, terms)| Candidate {
-        listed: listed(name),
+        listed: Listed { requires: terms.requires, ..listed(name) },
         platforms: terms.platforms,
-        requires: terms.requires,
         made: BTreeMap::new(),
     }));
     assert!(answer.programs.len() <= 2 && !answer.more);

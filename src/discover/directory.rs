@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::{Code, Digest, Error, Key, Name, Result, ServiceName, Time, serde_as_text};
 use crate::service::platform::Platforms;
+use crate::service::requirement::Requirement;
 
 /// Answers a query for programs (the text of a `POST /v1/programs/query`) with the text of its answer. May read the
 /// disk: it is called where that holds nobody up.
@@ -59,6 +60,9 @@ pub struct Program {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub digest: Option<Digest>,
     pub platforms: Platforms,
+    /// What a machine must have for it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub requires: Vec<Requirement>,
     /// The advertised service types that it makes usable.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub enables: Vec<String>,

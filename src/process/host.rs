@@ -3,7 +3,7 @@
 
 #![expect(clippy::disallowed_methods, reason = "asks the machine")]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
@@ -55,7 +55,10 @@ const VERSION_LIMIT: Duration = Duration::from_secs(3);
 /// … and so many bytes.
 const VERSION_BYTES: u64 = 16 * 1024;
 /// Tools that a description of this machine tells of, beside those that tell their versions and the emulators.
-const LOOKED_FOR: [&str; 9] = ["bwrap", "flatpak", "glibc", "kernel", "musl", "sh", "systemctl", "unzip", "xdg-open"];
+const LOOKED_FOR: [&str; 10] =
+    ["bwrap", "flatpak", "glibc", "kernel", "musl", "qemu-user", "sh", "systemctl", "unzip", "xdg-open"];
+/// Programs that are looked for because others' programs require them; beyond that they are not held against this machine.
+const MAX_FURTHER: usize = 64;
 
 /// Everything that this machine can say of itself to somebody who has programs. `environment` is the user's, which says
 /// whether there is a display. Asks programs for their versions, each for 3 s at most and all at once.
@@ -85,6 +88,22 @@ pub fn describe_for(
     });
     let mut device = facts(disk_at, environment);
     device.tools = look_for(named.collect());
+    device
+}
+
+/// Nothing but what these requirements name and the description of this machine does not tell of. Where it tells of no
+/// tools at all, it is of another machine, and nothing is looked for.
+pub fn look_further<'a>(
+    requirements: impl Iterator<Item = &'a Requirement>,
+    described: &DeviceDescription,
+) -> DeviceDescription {
+    let untold = requirements.filter_map(|wanted| match wanted {
+        Requirement::Program { name, .. } => Some(name).filter(|name| !described.tools.contains_key(*name)),
+        _ => None,
+    });
+    let names: BTreeSet<&String> = if described.tools.is_empty() { BTreeSet::new() } else { untold.collect() };
+    let mut device = DeviceDescription::of(described.platform.clone());
+    device.tools = look_for(names.into_iter().take(MAX_FURTHER).cloned().collect());
     device
 }
 
@@ -145,11 +164,15 @@ fn libc() -> Option<(&'static str, ProgramVersion)> {
     Some((name, version_in(line.rsplit(' ').next().unwrap_or(line))?.parse().ok()?))
 }
 
-/// The program's file on the fixed path. `python` is also looked for as `python3`; `jvm` is `java`.
+/// The program's file on the fixed path. `python` is also looked for as `python3`; `jvm` is `java`, and `qemu-user` any of
+/// its emulators.
 pub fn find_program(name: &str) -> Option<PathBuf> {
     match name {
         "python" => find_executable("python3").or_else(|| find_executable("python")),
         "jvm" => find_executable("java"),
+        "qemu-user" => {
+            fit::emulators().iter().filter(|name| name.starts_with("qemu-")).find_map(|name| find_executable(name))
+        }
         _ => find_executable(name),
     }
 }

@@ -144,6 +144,7 @@ impl Node {
         Ok(Some(Program {
             id: name.to_string(),
             platforms: role.terms.platforms.clone(),
+            requires: role.terms.requires.clone(),
             name: definition.name,
             version: definition.version,
             summary: definition.summary,
@@ -184,6 +185,7 @@ fn shared_program(offered: Offered) -> Option<Program> {
         size: Some(release.package.size),
         digest: Some(release.package.digest),
         platforms: offered.terms.platforms,
+        requires: offered.terms.requires,
         enables: offered.about.enables,
         changed: release.installed,
     })

@@ -9,8 +9,22 @@ use super::platform::{Platform, Platforms};
 use super::requirement::Requirement;
 
 /// Requirements by which a program says that it is not made of machine code, so that it runs by these.
-const RUNTIMES: [&str; 13] =
-    ["bash", "deno", "dotnet", "java", "jvm", "node", "perl", "php", "python", "python3", "ruby", "sh", "wine"];
+const RUNTIMES: [&str; 14] = [
+    "bash",
+    "deno",
+    "dotnet",
+    "java",
+    "jvm",
+    "node",
+    "perl",
+    "php",
+    "python",
+    "python3",
+    "qemu-user",
+    "ruby",
+    "sh",
+    "wine",
+];
 /// Processors as Rust names them, and as QEMU does where it has another name.
 const QEMU_NAMES: [(&str, &str); 3] = [("x86", "i386"), ("powerpc", "ppc"), ("powerpc64", "ppc64")];
 
@@ -54,12 +68,10 @@ pub fn fit(terms: &RoleTerms, device: &DeviceDescription) -> Result<Fit, Vec<Unm
 /// # Errors
 /// Every rule that is not kept.
 pub fn fit_on(platforms: &Platforms, requires: &[Requirement], device: &DeviceDescription) -> Result<Fit, Vec<Unmet>> {
-    let mut unmet: Vec<_> =
-        requires.iter().filter_map(|wanted| Some(Unmet::new("requires", wanted, lacking(wanted, device)?))).collect();
+    let mut unmet = lacks(requires, device);
     let way = way(platforms, device);
     if way.is_none() {
-        let actual = format!("{}, and nothing on it runs programs of another platform that is named", device.platform);
-        unmet.insert(0, Unmet::new("platforms", platforms, actual));
+        unmet.insert(0, Unmet::new("platforms", platforms, without(platforms, device)));
     }
     match way {
         Some((platform, emulator)) if unmet.is_empty() => {
@@ -67,6 +79,24 @@ pub fn fit_on(platforms: &Platforms, requires: &[Requirement], device: &DeviceDe
             Ok(Fit { platform, by: emulator.iter().cloned().chain(runtimes).collect(), emulator })
         }
         _ => Err(unmet),
+    }
+}
+
+/// Which of the requirements the device does not meet.
+pub fn lacks(requires: &[Requirement], device: &DeviceDescription) -> Vec<Unmet> {
+    requires.iter().filter_map(|wanted| Some(Unmet::new("requires", wanted, lacking(wanted, device)?))).collect()
+}
+
+/// What a device is that runs nothing for these platforms, and what would run it there.
+fn without(platforms: &Platforms, device: &DeviceDescription) -> String {
+    let named = match platforms {
+        Platforms::Only(named) => named.as_slice(),
+        Platforms::Any => &[],
+    };
+    let helpful: Vec<_> = named.iter().flat_map(|platform| emulators_of(platform, device)).collect();
+    match helpful.as_slice() {
+        [] => device.platform.to_string(),
+        helpful => format!("{}, without {}", device.platform, helpful.join(" or ")),
     }
 }
 
@@ -81,8 +111,13 @@ fn way(platforms: &Platforms, device: &DeviceDescription) -> Option<(Platform, O
 
 /// What the device has that runs programs of `platform`.
 fn emulator(platform: &Platform, device: &DeviceDescription) -> Option<String> {
+    emulators_of(platform, device).into_iter().find(|name| device.has(name))
+}
+
+/// What runs programs of `platform` on devices like this, the best first.
+fn emulators_of(platform: &Platform, device: &DeviceDescription) -> Vec<String> {
     let (here, there) = (&device.platform, platform);
-    let candidates = match (there.os(), here.os()) {
+    match (there.os(), here.os()) {
         ("windows", "linux" | "macos" | "freebsd") if here.cpu() == "x86_64" => match there.cpu() {
             "x86_64" => vec!["wine64".to_owned(), "wine".to_owned()],
             "x86" => vec!["wine".to_owned()],
@@ -94,8 +129,7 @@ fn emulator(platform: &Platform, device: &DeviceDescription) -> Option<String> {
             vec![format!("qemu-{name}"), format!("qemu-{name}-static")]
         }
         _ => Vec::new(),
-    };
-    candidates.into_iter().find(|name| device.has(name))
+    }
 }
 
 /// The emulators that are worth looking for on a machine like this.
@@ -200,11 +234,7 @@ mod tests {
         assert_eq!(
             rules(fit(&terms(&["windows-x86_64"], &["python>=3.9", "memory>=2GiB", "display", "wine"]), &none)),
             [
-                (
-                    "platforms",
-                    "windows-x86_64",
-                    "linux-x86_64, and nothing on it runs programs of another platform that is named"
-                ),
+                ("platforms", "windows-x86_64", "linux-x86_64, without wine64 or wine"),
                 ("requires", "python>=3.9", "python 3.8.1 is installed"),
                 ("requires", "memory>=2GiB", "this machine has 1024 MiB"),
                 ("requires", "display", "this machine has no display"),

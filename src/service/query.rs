@@ -7,7 +7,7 @@ use semver::Version;
 use serde::{Deserialize, Serialize};
 
 use super::device::DeviceDescription;
-use super::fit::{Fit, Unmet, fit_on};
+use super::fit::{Fit, Unmet, fit_on, lacks};
 use super::license::{allows, is_named};
 use super::platform::{Platform, Platforms};
 use super::requirement::Requirement;
@@ -68,6 +68,9 @@ pub struct Listed {
     pub size: Option<u64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub digest: Option<Digest>,
+    /// What a machine must have for it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub requires: Vec<Requirement>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub enables: Vec<String>,
 }
@@ -77,7 +80,6 @@ pub struct Listed {
 pub struct Candidate {
     pub listed: Listed,
     pub platforms: Platforms,
-    pub requires: Vec<Requirement>,
     /// What has been made of it already, by what it was made for.
     pub made: BTreeMap<Platform, Made>,
 }
@@ -133,6 +135,28 @@ pub struct Answer {
     pub more: bool,
 }
 
+impl Answer {
+    /// What all of its programs require.
+    pub fn requirements(&self) -> impl Iterator<Item = &Requirement> {
+        let listed = self.programs.iter().map(|found| &found.listed);
+        listed.chain(self.explained.iter().map(|one| &one.listed)).flat_map(|listed| &listed.requires)
+    }
+    /// Leaves out what requires something that this device lacks, and explains that, too: whoever answered may have been
+    /// told less of it.
+    #[must_use]
+    pub fn on(mut self, device: &DeviceDescription) -> Self {
+        self.programs.retain(|found| lacks(&found.listed.requires, device).is_empty());
+        for explained in &mut self.explained {
+            for unmet in lacks(&explained.listed.requires, device) {
+                if !explained.unmet.contains(&unmet) {
+                    explained.unmet.push(unmet);
+                }
+            }
+        }
+        self
+    }
+}
+
 impl Query {
     /// Reads what came from outside.
     ///
@@ -181,7 +205,7 @@ impl Query {
     /// # Errors
     /// Every rule that is not kept: the device's and the filter's.
     fn judge(&self, candidate: &mut Candidate) -> Result<Fit, Vec<Unmet>> {
-        let fit = fit_on(&candidate.platforms, &candidate.requires, &self.device);
+        let fit = fit_on(&candidate.platforms, &candidate.listed.requires, &self.device);
         if let Some(Made { digest, size }) = fit.as_ref().ok().and_then(|fit| candidate.made.get(&fit.platform)) {
             (candidate.listed.digest, candidate.listed.size) = (Some(*digest), Some(*size));
         }
@@ -275,11 +299,11 @@ mod tests {
 
     fn candidate(name: &str, platforms: &[&str], requires: &[&str], about: &Value) -> Candidate {
         let mut listed = json!({"name": name, "version": "1.0.0", "summary": "", "signer": Key::from_bytes([7; 32])});
+        listed["requires"] = json!(requires);
         listed.as_object_mut().unwrap().extend(about.as_object().unwrap().clone());
         Candidate {
             listed: serde_json::from_value(listed).unwrap(),
             platforms: Platforms::from_texts(platforms).unwrap(),
-            requires: requires.iter().map(|text| text.parse().unwrap()).collect(),
             made: BTreeMap::new(),
         }
     }
@@ -377,13 +401,33 @@ mod tests {
     }
 
     #[test]
+    fn an_answer_is_judged_again_by_what_was_not_told_of_the_device() {
+        let all = [
+            candidate("plot", &["any"], &["gnuplot", "sh"], &json!({})),
+            candidate("clock", &["any"], &[], &json!({})),
+        ];
+        let answer = query(&json!({"explain": "plot"})).answer(all);
+        assert_eq!(answer.programs.len(), 2, "what is not told is not held against it");
+        assert_eq!(answer.requirements().count(), 4);
+        let device = json!({"platform": "linux-x86_64", "tools": {"gnuplot": false}});
+        let left = answer.on(&serde_json::from_value(device).unwrap());
+        assert_eq!((left.programs.len(), &*left.programs[0].listed.name), (1, "clock"));
+        let unmet = &left.explained[0].unmet;
+        assert_eq!((unmet.len(), unmet[0].expected.as_str()), (1, "gnuplot"));
+        let again = left
+            .clone()
+            .on(&serde_json::from_value(json!({"platform": "linux-x86_64", "tools": {"gnuplot": false}})).unwrap());
+        assert_eq!(again, left);
+    }
+
+    #[test]
     fn what_is_left_out_is_explained_rule_by_rule() {
         let explain = |filter: Value| {
             let answer = query(&filter).answer(shelf());
             let all = answer.explained.into_iter().flat_map(|one| one.unmet);
             all.map(|unmet| [unmet.rule, unmet.expected, unmet.actual].join("|")).collect::<Vec<_>>()
         };
-        let wrong = "linux-x86_64, and nothing on it runs programs of another platform that is named";
+        let wrong = "linux-x86_64";
         assert_eq!(
             explain(json!({"explain": "mac", "category": "tools", "license": ["MIT"], "text": "x", "enables": "y"})),
             [

@@ -9,7 +9,7 @@ use crate::discover::seeing::{Patience, Seen, SeenService, Sought, seek};
 use crate::model::{Address, Code, Error, Key, Name, Result};
 use crate::process::host;
 use crate::roles::Node;
-use crate::roles::programs::query::listed;
+use crate::roles::programs::query::{listed, runnable};
 use crate::service::DeviceDescription;
 use crate::service::query::{Answer, Filter, Query};
 
@@ -66,7 +66,7 @@ impl<'a> Asking<'a> {
         let answer = node.ask_which_programs(at, &self.query).await?;
         let contact = self.contact(&at.key)?;
         let mut shown = Shown::new(contact.clone(), at.clone(), contact);
-        shown.take(node.wanted_of(answer), true);
+        shown.take(node.wanted_of(answer, &self.query.device), true);
         Ok(shown)
     }
 
@@ -78,7 +78,7 @@ impl<'a> Asking<'a> {
         let addresses: Vec<_> = contacts.iter().map(|shown| shown.address.clone()).collect();
         for (shown, answer) in contacts.iter_mut().zip(node.ask_each(&addresses, &self.query).await) {
             match answer {
-                Ok(answer) => shown.take(node.wanted_of(answer), true),
+                Ok(answer) => shown.take(node.wanted_of(answer, &self.query.device), true),
                 Err(why) => shell.ui.warn(&format!("{} did not say what fits: {why}", shown.called())),
             }
         }
@@ -104,7 +104,11 @@ impl<'a> Asking<'a> {
     }
 
     fn wanted(&self, answer: Answer) -> Answer {
-        self.node.map_or(answer.clone(), |node| node.wanted_of(answer))
+        let device = &self.query.device;
+        match self.node {
+            Some(node) => node.wanted_of(answer, device),
+            None => runnable(answer, device),
+        }
     }
 
     /// The name of the contact with this key, if there is one.

@@ -41,7 +41,7 @@ const CHANGES: usize = 512;
   deployctl --format json discover --timeout 5s
 
 JSON: an array of nodes {name, key, address, contact, asked, programs[], via[]}, a program being {name, version, summary,
-category, license, signer, size, digest, enables, platform, runs: native|runtime|emulator, by[]}; asked: the node itself
+category, license, signer, size, digest, requires[], enables[], platform, runs: native|runtime|emulator, by[]}; asked: the node itself
 has said so over TLS. With --watch one line for each change, {event: found|changed|gone, node}. With --explain an array of
 programs {node, name, version, …, unmet: [{rule, expected, actual}]}; no unmet: it would be shown.")]
 pub(super) struct Args {

@@ -43,6 +43,9 @@ pub(super) struct Explanation<'a> {
     explained: &'a Explained,
     #[serde(skip)]
     called: String,
+    /// How it runs; empty where it does not.
+    #[serde(skip)]
+    runs: String,
 }
 
 impl Shown {
@@ -68,8 +71,12 @@ impl Shown {
         self.contact.as_ref().or(self.name.as_ref()).map_or_else(|| self.key.short(), ToString::to_string)
     }
     pub(super) fn explanations(&self) -> impl Iterator<Item = Explanation<'_>> {
-        let explain = |explained| Explanation { node: &self.address, explained, called: self.called() };
-        self.explained.iter().map(explain)
+        self.explained.iter().map(|explained| {
+            let is_it =
+                |one: &&Match| one.listed.name == explained.listed.name && one.listed.signer == explained.listed.signer;
+            let runs = self.programs.iter().find(is_it).map(runs).unwrap_or_default();
+            Explanation { node: &self.address, explained, called: self.called(), runs }
+        })
     }
 }
 
@@ -98,19 +105,30 @@ pub(super) fn block(node: &Shown) -> String {
 }
 
 fn row(program: &Match, node: &Key) -> Vec<String> {
-    let Match { listed, runs, by, .. } = program;
+    let listed = &program.listed;
     let name = match listed.signer == *node {
         true => listed.name.to_string(),
         false => format!("{}@{}", listed.name, listed.signer.short()),
     };
-    let runs = match runs {
-        Runs::Native => "natively".to_owned(),
-        Runs::Runtime | Runs::Emulator => format!("by {}", by.join(" and ")),
-    };
     let cell = |text: &Option<String>| shorten(text.as_deref().unwrap_or_default(), CELL);
     let version = shorten(&listed.version.to_string(), CELL);
     let (category, license) = (cell(&listed.category), cell(&listed.license));
-    vec![name, version, category, license, shorten(&runs, CELL), size(listed.size), shorten(&listed.summary, CELL)]
+    vec![
+        name,
+        version,
+        category,
+        license,
+        shorten(&runs(program), CELL),
+        size(listed.size),
+        shorten(&listed.summary, CELL),
+    ]
+}
+
+fn runs(program: &Match) -> String {
+    match program.runs {
+        Runs::Native => "natively".to_owned(),
+        Runs::Runtime | Runs::Emulator => format!("by {}", program.by.join(" and ")),
+    }
 }
 
 /// Rounded up; nothing where it is not known.
@@ -124,7 +142,8 @@ pub(super) fn explanation(one: &Explanation<'_>) -> String {
     let Explained { listed, unmet } = one.explained;
     let head = format!("{} {} of {}", listed.name, escape_line(&listed.version.to_string()), one.called);
     if unmet.is_empty() {
-        return format!("{head} fits\n");
+        let runs = if one.runs.is_empty() { String::new() } else { format!(", and runs {}", escape_line(&one.runs)) };
+        return format!("{head} fits{runs}\n");
     }
     let rows: Vec<_> = unmet
         .iter()

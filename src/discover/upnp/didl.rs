@@ -92,7 +92,7 @@ fn item(text: &mut String, tree: &Tree<'_>, object: &Object<'_>, filter: &Filter
 fn ours(text: &mut String, tree: &Tree<'_>, object: &Object<'_>) {
     text.push_str(&format!("<desc id=\"program\" nameSpace=\"{NAMESPACE}\" xmlns:d=\"{NAMESPACE}\">"));
     leaf(text, "d:class", "object.item.softwareItem");
-    for property in ["d:version", "d:license", "d:platform", "d:enables"] {
+    for property in ["d:version", "d:license", "d:platform", "d:requires", "d:enables"] {
         for value in tree.values(object, property) {
             leaf(text, property, &value);
         }
@@ -156,5 +156,6 @@ mod tests {
         assert_eq!(within.text, text);
         let platforms = item.child("desc").unwrap().children.iter().filter(|one| one.name == "platform").count();
         assert_eq!(platforms, 2);
+        assert_eq!(item.child("desc").unwrap().text_of("requires"), Some("python>=3.9"));
     }
 }

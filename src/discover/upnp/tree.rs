@@ -165,6 +165,9 @@ impl<'a> Tree<'a> {
                 Platforms::Any => vec!["any".into()],
                 Platforms::Only(all) => all.iter().map(|platform| platform.to_string().into()).collect(),
             }),
+            "d:requires" => {
+                program.map_or(Vec::new(), |p| p.requires.iter().map(|wanted| wanted.to_string().into()).collect())
+            }
             "d:enables" => {
                 program.map_or(Vec::new(), |p| p.enables.iter().map(|kind| Cow::Borrowed(kind.as_str())).collect())
             }
@@ -221,6 +224,7 @@ pub(crate) mod testing {
             size,
             digest: size.map(|size| Digest::of(&size.to_le_bytes())),
             platforms: Platforms::Any,
+            requires: vec![],
             enables: vec![],
             changed: Time::from_unix_ms(1_700_000_000_000),
         };
@@ -234,6 +238,7 @@ pub(crate) mod testing {
             program("write", Some("office"), Some(70)),
         ];
         programs[4].enables = vec!["_door._tcp".to_owned()];
+        programs[4].requires = vec!["python>=3.9".parse().unwrap()];
         programs[4].platforms = Platforms::from_texts(&["linux-x86_64", "linux-aarch64"]).unwrap();
         Directory {
             name: "ada".parse().unwrap(),

@@ -58,7 +58,8 @@ impl Node {
                 Some(contact) => asked.push((contact, at)),
                 None => {
                     let name = seen.name.to_string();
-                    let answer = self.wanted_of(query.answer(listed(seen.programs.unwrap_or_default(), seen.key)));
+                    let answer = self
+                        .wanted_of(query.answer(listed(seen.programs.unwrap_or_default(), seen.key)), &query.device);
                     market.enter(&name, &at, Rank::Stranger, answer.programs);
                     market.strangers.push((name, at));
                 }
@@ -69,7 +70,7 @@ impl Node {
         for ((contact, at), answer) in asked.into_iter().zip(answers) {
             let rank = if contact.may.may(Right::Provide) { Rank::Provider } else { Rank::Contact };
             match answer {
-                Ok(answer) => market.enter(&contact.name, &at, rank, self.wanted_of(answer).programs),
+                Ok(answer) => market.enter(&contact.name, &at, rank, self.wanted_of(answer, &query.device).programs),
                 Err(why) => market.silent.push((contact.name.to_string(), why)),
             }
         }
@@ -84,7 +85,7 @@ impl Node {
         let answer = self.ask_which_programs(at, query).await?;
         let mut market = Market::default();
         let name = self.calls(&at.key).unwrap_or_else(|| at.named());
-        market.enter(&name, at, Rank::Contact, self.wanted_of(answer).programs);
+        market.enter(&name, at, Rank::Contact, self.wanted_of(answer, &query.device).programs);
         Ok(market)
     }
 

@@ -206,8 +206,8 @@ impl Node {
     fn unpack_program(&self, program: &Program, generation: u32, package: &File, parcel: &Parcel) -> Result<()> {
         let installed =
             installs::install(&self.program_root(program), generation, package, &parcel.manifest, &mut |_| {})?;
-        let (entries, folder) = (parcel.manifest.entries, installed.folder.display());
-        self.emit(Event::Notice { text: format!("{} installed: {entries} entries in {folder}", program.id.name) });
+        let folder = installed.folder.display();
+        self.emit(Event::Notice { text: format!("{} installed in {folder}", program.id.name) });
         Ok(())
     }
 

@@ -12,7 +12,9 @@ use super::offer::Offered;
 use super::policy::Judged;
 use crate::discover::Program;
 use crate::model::{Address, Code, Error, Key, Result};
+use crate::process::host;
 use crate::roles::node::Node;
+use crate::service::DeviceDescription;
 use crate::service::query::{Answer, Candidate, Listed, MAX_PROGRAMS, Query};
 
 /// How long a node that is one of several may take: it is near, and there is nothing to build.
@@ -52,9 +54,10 @@ impl Node {
             signer: offered.id.signer,
             size: package.map(|package| package.size),
             digest: package.map(|package| package.digest),
+            requires: offered.terms.requires,
             enables: offered.about.enables,
         };
-        Ok(Candidate { listed, platforms: offered.terms.platforms, requires: offered.terms.requires, made })
+        Ok(Candidate { listed, platforms: offered.terms.platforms, made })
     }
 
     /// Asks another node which of its programs fit. What it says is not checked but for its length: programs are, when
@@ -87,8 +90,10 @@ impl Node {
         answers
     }
 
-    /// Leaves out what this node's owner wants to have nothing to do with, and explains that, too.
-    pub fn wanted_of(&self, mut answer: Answer) -> Answer {
+    /// Leaves out what does not run here all the same, and what this node's owner wants to have nothing to do with, and
+    /// explains that, too. `device` is what was told of this machine, or another machine.
+    pub fn wanted_of(&self, answer: Answer, device: &DeviceDescription) -> Answer {
+        let mut answer = runnable(answer, device);
         answer.programs.retain(|found| self.against_policy(judged(&found.listed)).is_empty());
         for explained in &mut answer.explained {
             let unmet = self.against_policy(judged(&explained.listed));
@@ -98,7 +103,13 @@ impl Node {
     }
 }
 
-/// The programs of a node as its listing has them, which tells no requirements; without those whose signer does not read.
+/// Leaves out what requires programs that were not told of when it was asked, and that are not here either.
+pub fn runnable(answer: Answer, device: &DeviceDescription) -> Answer {
+    let further = host::look_further(answer.requirements(), device);
+    answer.on(&further)
+}
+
+/// The programs of a node as its listing has them; without those whose signer does not read.
 pub fn listed(programs: Vec<Program>, node: Key) -> impl Iterator<Item = Candidate> {
     programs.into_iter().filter_map(move |program| {
         let signer = match program.id.split_once('@') {
@@ -114,9 +125,10 @@ pub fn listed(programs: Vec<Program>, node: Key) -> impl Iterator<Item = Candida
             signer,
             size: program.size,
             digest: program.digest,
+            requires: program.requires,
             enables: program.enables,
         };
-        Some(Candidate { listed, platforms: program.platforms, requires: Vec::new(), made: BTreeMap::new() })
+        Some(Candidate { listed, platforms: program.platforms, made: BTreeMap::new() })
     })
 }
 
