@@ -41,7 +41,8 @@ impl FromStr for Host {
             Some(inner) => (inner, |c| c.is_ascii_hexdigit() || matches!(c, ':' | '.' | '%')),
             None => (name, |c| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_')),
         };
-        if name.is_empty() || name.len() > HOST_CHARS || !name.chars().all(allowed) {
+        let is_in_its_brackets = bracketed.is_none_or(|inner| inner.contains(':'));
+        if name.is_empty() || name.len() > HOST_CHARS || !name.chars().all(allowed) || !is_in_its_brackets {
             return Err(refuse(
                 "the host is empty, too long, or holds other characters than a name or an IP address has (IPv6 goes in brackets)",
             ));
@@ -120,6 +121,8 @@ mod tests {
             &format!("deploy://{key}@"),
             &format!("deploy://{key}@host"),
             &format!("deploy://{key}@ho st:1"),
+            &format!("deploy://{key}@[%]:1"),
+            &format!("deploy://{key}@[192.0.2.7]:1"),
         ] {
             assert_eq!(text.parse::<Address>().unwrap_err().code, Code::BadAddress, "{text}");
         }
