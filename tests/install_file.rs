@@ -7,6 +7,7 @@ mod built;
 #[path = "support/sandbox.rs"]
 mod sandbox;
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -69,9 +70,9 @@ fn what_was_changed_or_is_another_machines_or_not_there_leaves_nothing() {
         changed.to_str().expect("a plain path").to_owned()
     };
     let refused = |built: Built, exit: i32, code: &str| {
+        let before = found(&sandbox);
         install(&sandbox, &built, &["--yes"]).fails(exit, code);
-        let left = sandbox.state("n").join("installs/programs").join(&good.signer).join("tool");
-        assert!(!left.exists(), "{code}");
+        assert_eq!(found(&sandbox), before, "{code}");
     };
     let of = |package: &str, manifest: &str| Built {
         package: package.to_owned(),
@@ -86,6 +87,18 @@ fn what_was_changed_or_is_another_machines_or_not_there_leaves_nothing() {
     let payload = manifest.find("payload\"").expect("a payload") + 200;
     refused(of(&good.package, &changed(&good.manifest, payload)), 4, "bad-signature");
     assert!(Path::new(&good.package).exists());
+}
+
+/// Everything in the node's state but its locks.
+fn found(sandbox: &Sandbox) -> BTreeSet<PathBuf> {
+    let (mut found, mut open) = (BTreeSet::new(), vec![sandbox.state("n")]);
+    while let Some(folder) = open.pop() {
+        for entry in fs::read_dir(folder).expect("a folder").flatten().filter(|entry| entry.file_name() != "run") {
+            open.extend(entry.file_type().is_ok_and(|kind| kind.is_dir()).then(|| entry.path()));
+            found.insert(entry.path());
+        }
+    }
+    found
 }
 
 #[test]

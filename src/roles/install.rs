@@ -42,7 +42,9 @@ impl Node {
         let package = packages.open_package(&manifest.package.digest)?;
         let root = self.install_root(part.session, part.party, &part.role)?;
         let installed =
-            blocking(|| installs::install(&root, part.delivery.generation, &package, &manifest, &mut |_| {}))?;
+            blocking(|| installs::install(&root, part.delivery.generation, &package, &manifest, &mut |_| {}));
+        let stop_at = wishes.root.as_deref().unwrap_or(self.state.root());
+        let installed = installed.inspect_err(|_| drop(installs::remove_empty_parents(&root, stop_at)))?;
         let what = if installed.already { "is installed already" } else { "installed" };
         Ok(format!("{} {what}: {} entries in {}", part.role, manifest.entries, installed.folder.display()))
     }

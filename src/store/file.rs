@@ -155,18 +155,22 @@ pub(super) fn open_append(path: &Path, mode: u32) -> Result<File> {
 
 /// Makes a folder, and those above it, for this user alone, and waits until they are on the disk.
 pub fn create_dir_private(path: &Path) -> Result<()> {
-    let mut made_in = Vec::new();
-    create_dirs(path, &mut made_in)?;
+    let mut made = Vec::new();
     // All of them first: then one commit of the file system is for all.
-    made_in.into_iter().try_for_each(sync_dir)
+    let done = create_dirs(path, &mut made).and_then(|()| made.iter().map(|path| parent(path)).try_for_each(sync_dir));
+    if done.is_err() {
+        // Whoever comes next would find them, and take them for durable.
+        made.iter().rev().for_each(|path| drop(std::fs::remove_dir(path)));
+    }
+    done
 }
 
-/// Makes a folder and those above it, and tells in which ones.
-fn create_dirs<'a>(path: &'a Path, made_in: &mut Vec<&'a Path>) -> Result<()> {
+/// Makes a folder and those above it, and tells which ones.
+fn create_dirs<'a>(path: &'a Path, made: &mut Vec<&'a Path>) -> Result<()> {
     match DirBuilder::new().mode(PRIVATE_DIR).create(path) {
         Err(why) if why.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => return Ok(()),
         Err(why) if why.kind() == io::ErrorKind::NotFound && path.parent().is_some() => {
-            create_dirs(parent(path), made_in)?;
+            create_dirs(parent(path), made)?;
             match DirBuilder::new().mode(PRIVATE_DIR).create(path) {
                 Err(why) if why.kind() != io::ErrorKind::AlreadyExists => Err(Error::io("creating", path, &why)),
                 _ => Ok(()),
@@ -174,7 +178,7 @@ fn create_dirs<'a>(path: &'a Path, made_in: &mut Vec<&'a Path>) -> Result<()> {
         }
         made => made.doing("creating", path),
     }?;
-    made_in.push(parent(path));
+    made.push(path);
     Ok(())
 }
 

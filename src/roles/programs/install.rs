@@ -2,7 +2,7 @@
 //! B13, B22): by the installations of System A, below `installs/programs/`.
 
 use std::fs::File;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::ask::Parcel;
 use crate::message::{Failure, PackageRef, ReportState, Secret, ServiceId};
@@ -204,11 +204,17 @@ impl Node {
     }
 
     fn unpack_program(&self, program: &Program, generation: u32, package: &File, parcel: &Parcel) -> Result<()> {
-        let installed =
-            installs::install(&self.program_root(program), generation, package, &parcel.manifest, &mut |_| {})?;
+        let root = self.program_root(program);
+        let installed = installs::install(&root, generation, package, &parcel.manifest, &mut |_| {})
+            .inspect_err(|_| drop(installs::remove_empty_parents(&root, self.stop_at(program))))?;
         let folder = installed.folder.display();
         self.emit(Event::Notice { text: format!("{} installed in {folder}", program.id.name) });
         Ok(())
+    }
+
+    /// The folder that stays, however empty it is.
+    fn stop_at<'a>(&'a self, program: &'a Program) -> &'a Path {
+        program.root.as_deref().unwrap_or(self.state.root())
     }
 
     /// Drops the releases that are not installed any more, with what only they needed.
@@ -298,8 +304,7 @@ impl Node {
             None => program.releases.values().next_back().filter(|_| program.state != ReportState::Failed).cloned(),
         };
         self.settle_program(&program)?;
-        let stop_at = program.root.clone().unwrap_or_else(|| self.state.root().to_owned());
-        let removed = blocking(|| installs::remove(&self.program_root(&program), keep_data, &stop_at))?;
+        let removed = blocking(|| installs::remove(&self.program_root(&program), keep_data, self.stop_at(&program)))?;
         crate::store::tree::remove(&self.program_places(id).folder)?;
         let without = Program { releases: std::collections::BTreeMap::new(), ..program.clone() };
         for release in program.releases.values() {

@@ -46,6 +46,20 @@ fn modes_hold_whatever_the_umask() {
 }
 
 #[test]
+fn folders_that_could_not_be_made_durable_are_made_again() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::create_dir(folder.path().join("a")).unwrap();
+    for after in 0..3 {
+        arm(Point::SyncDir, after);
+        create_dir_private(&folder.path().join("a/b/c/d")).unwrap_err();
+        assert_eq!(names(&folder.path().join("a")), [""; 0], "nobody takes for durable what is not");
+        disarm();
+    }
+    create_dir_private(&folder.path().join("a/b/c/d")).unwrap();
+    create_dir_private(&folder.path().join("a/b/c/d")).unwrap();
+}
+
+#[test]
 fn of_several_writers_of_a_new_file_one_wins() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("a");

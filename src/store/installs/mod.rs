@@ -28,7 +28,7 @@ use crate::package::{self, VerifiedManifest};
 pub use change::{rollback, uninstall_generation};
 pub use journal::Generation;
 pub use recover::{Recovery, recover};
-pub use remove::{Removed, remove};
+pub use remove::{Removed, remove, remove_empty_parents};
 
 /// A generation that is installed and current.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -81,8 +81,12 @@ pub(super) fn finish_remove(site: &Site, keep_data: bool) -> Result<u64> {
     Ok(freed)
 }
 
-/// From `root` upwards, as long as folders are empty, and never `stop_at` itself.
-fn remove_empty_parents(root: &Path, stop_at: &Path) -> Result<()> {
+/// From `root` upwards, as long as folders are empty, and never `stop_at` itself: what is left where an installation was
+/// refused.
+///
+/// # Errors
+/// `io`.
+pub fn remove_empty_parents(root: &Path, stop_at: &Path) -> Result<()> {
     for folder in root.ancestors().take_while(|folder| *folder != stop_at && folder.starts_with(stop_at)) {
         if Place::open(folder)?.is_some() && !remove_empty(folder)? {
             break;
