@@ -152,6 +152,30 @@ mod tests {
     }
 
     #[test]
+    fn what_a_supervisor_says_is_cut_at_a_mebibyte_and_what_was_said_before_is_kept_beside_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let (log, old) = (folder.path().join("supervisor.log"), folder.path().join("supervisor.log.1"));
+        let line = vec![b'a'; SHORTEN_AT as usize - 1];
+        std::fs::write(&log, &line).unwrap();
+        shorten(&log);
+        assert!(std::fs::metadata(&log).unwrap().len() == SHORTEN_AT - 1 && !old.exists());
+        // The process that writes goes on with the same file.
+        let mut writer = OpenOptions::new().append(true).open(&log).unwrap();
+        writer.write_all(b"b").unwrap();
+        shorten(&log);
+        assert_eq!((std::fs::metadata(&log).unwrap().len(), std::fs::metadata(&old).unwrap().len()), (0, SHORTEN_AT));
+        writer.write_all(b"c").unwrap();
+        assert_eq!(std::fs::read(&log).unwrap(), b"c");
+        for _ in 0..2 {
+            std::fs::write(&log, &line).unwrap();
+            writer.write_all(b"dd").unwrap();
+            shorten(&log);
+        }
+        assert_eq!(std::fs::metadata(&old).unwrap().len(), SHORTEN_AT + 1, "there is one older file, and no more");
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 2);
+    }
+
+    #[test]
     fn a_full_log_moves_away_and_a_search_goes_on() {
         let (folder, output) = output();
         let mut writer = output.writer().unwrap();
