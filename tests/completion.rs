@@ -177,6 +177,8 @@ fn a_thousand_sessions_do_not_make_a_person_wait() {
 /// A folder with the program on the path and its script as the shell is to read it.
 struct Desk {
     sandbox: Sandbox,
+    /// The state directory of who types.
+    state: PathBuf,
 }
 
 impl Desk {
@@ -186,14 +188,26 @@ impl Desk {
         sandbox.init_nowhere("n");
         sandbox.trust("n", "shop", &address, "provide");
         sandbox.trust("n", "baker", &address.replacen(&address[9..13], "aaaa", 1), "");
+        let state = sandbox.state("n");
+        Self::of(sandbox, state)
+    }
+    fn of(sandbox: Sandbox, state: PathBuf) -> Self {
         fs::create_dir(sandbox.path().join("bin")).expect("a folder");
         symlink(PROGRAM, sandbox.path().join("bin/deployctl")).expect("a link");
-        Self { sandbox }
+        Self { sandbox, state }
+    }
+    /// What fish offers for a line.
+    fn offered_by_fish(&self, line: &str) -> String {
+        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/completions/deployctl.fish");
+        let asked = format!("source {script}; complete -C 'deployctl {line}'");
+        let output = self.command("fish").args(["--no-config", "-c", &asked]).output().expect("fish runs");
+        assert_eq!(String::from_utf8_lossy(&output.stderr), "", "{line}");
+        String::from_utf8_lossy(&output.stdout).trim_end().to_owned()
     }
     fn command(&self, program: &str) -> Command {
         let mut command = Command::new(program);
         let path = format!("{}:/usr/bin:/bin", self.sandbox.path().join("bin").display());
-        command.env_clear().env("PATH", path).env("DEPLOYCTL_STATE", self.sandbox.state("n")).stdin(Stdio::null());
+        command.env_clear().env("PATH", path).env("DEPLOYCTL_STATE", &self.state).stdin(Stdio::null());
         command.env("HOME", self.sandbox.path()).env("LANG", "C.UTF-8").current_dir(self.sandbox.path());
         command
     }
@@ -275,13 +289,7 @@ fn fish_completes_what_is_typed() {
     let desk = Desk::new();
     let service = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/services/notice");
     symlink(service, desk.sandbox.path().join("notice")).expect("a link");
-    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/completions/deployctl.fish");
-    let complete = |line: &str| {
-        let asked = format!("source {script}; complete -C 'deployctl {line}'");
-        let output = desk.command("fish").args(["--no-config", "-c", &asked]).output().expect("fish runs");
-        assert_eq!(String::from_utf8_lossy(&output.stderr), "", "{line}");
-        String::from_utf8_lossy(&output.stdout).trim_end().to_owned()
-    };
+    let complete = |line: &str| desk.offered_by_fish(line);
     assert!(complete("stat").starts_with("status\t"), "{}", complete("stat"));
     let contact = complete("request --provider sh");
     assert!(contact.starts_with("shop\tmay provide at 127.0.0.1:"), "{contact}");
@@ -290,4 +298,34 @@ fn fish_completes_what_is_typed() {
     assert!(complete("build --service notice --set repeat=").starts_with("repeat=5"));
     assert_eq!(complete("trust add x y --may request,pro"), "request,provide");
     assert_eq!(complete("verify notice/ser"), "notice/service.toml");
+}
+
+#[test]
+fn meters_and_who_is_invited_are_completed_by_every_shell() {
+    let (parties, running, open) = running_and_open();
+    let (running, open) = (&running[..8], &open[..8]);
+    let state = parties.sandbox.state("i");
+    let desk = Desk::of(parties.sandbox, state);
+    let account = format!("account {running} --interim");
+    let lines = [
+        (format!("{account} --usage rea\t"), format!("{account} --usage reading=")),
+        (format!("{account} --usage=rea\t"), format!("{account} --usage=reading=")),
+        (format!("invite withdraw {open} --peer \t"), format!("invite withdraw {open} --peer a ")),
+        (format!("invite {open} --peer a\t"), format!("invite {open} --peer a ")),
+    ];
+    for shell in ["bash", "zsh"].into_iter().filter(|shell| needs::has(&[shell, "python3"])) {
+        for (typed, line) in &lines {
+            let line = if shell == "zsh" { line.trim_end() } else { line };
+            assert_eq!(desk.typed(shell, &format!("deployctl {typed}")).0, line, "{shell}: {typed:?}");
+        }
+    }
+    if needs::has(&["fish"]) {
+        for (typed, line) in &lines {
+            let offered = desk.offered_by_fish(typed.trim_end_matches('\t'));
+            let word = line.split(' ').rfind(|word| !word.is_empty()).expect("a word");
+            assert!(offered.lines().any(|one| one.split('\t').next() == Some(word)), "{typed:?}: {offered}");
+        }
+        let offered = desk.offered_by_fish(&format!("{account} --usage rea"));
+        assert!(offered.contains("0.01 EUR each"), "{offered}");
+    }
 }

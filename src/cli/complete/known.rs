@@ -172,7 +172,8 @@ fn named(line: &Line, argument: &str) -> Option<NamedSummary> {
 /// Those who are invited to the session that is named.
 pub(super) fn invited(line: &Line, _: &str) -> Vec<Word> {
     let participants = named(line, "invitation").map(|summary| summary.participants).unwrap_or_default();
-    participants.into_iter().map(|one| Word::new(&*one.name, one.state.as_str())).collect()
+    // The first one is the Initiator, whom nobody invites.
+    participants.into_iter().skip(1).map(|one| Word::new(&*one.name, one.state.as_str())).collect()
 }
 
 /// The meters that the service of the named session has a price for, as `METER=`.
