@@ -161,3 +161,58 @@ pub(super) fn line(event: &str, node: &Shown) -> String {
     let offers = if programs.is_empty() { String::new() } else { format!(": {}", programs.join(", ")) };
     format!("{event} {}{contact} {}{offers}", node.called(), node.address)
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::ui::Settings;
+    use crate::ui::testing::{IN_SCRIPT, captured};
+    use crate::ui::{Format, escape::escape_block};
+
+    /// Clears the screen, begins a line that could be ours, turns the direction, hides.
+    const NASTY: &str = "x\u{1b}[2J\r\nerror: fake\u{202e}\u{200b}\u{9b}31m";
+
+    /// A node as it could describe itself and its programs: whatever of it is free text is hostile.
+    fn nasty() -> Shown {
+        let key = Key::from_bytes([7; 32]);
+        let program = json!({
+            "name": "chess", "version": "1.0.0+x", "summary": NASTY, "category": NASTY, "license": NASTY, "signer": key,
+            "enables": [NASTY], "platform": "linux-x86_64", "runs": "runtime", "by": [NASTY]
+        });
+        let unmet = json!({"rule": NASTY, "expected": NASTY, "actual": NASTY});
+        let explained = json!({
+            "name": "chess", "version": "1.0.0", "summary": NASTY, "signer": key, "unmet": [unmet]
+        });
+        let answer = json!({"programs": [program], "explained": [explained], "more": false});
+        let mut shown = Shown::new(None, Address { key, host: None }, None);
+        shown.take(serde_json::from_value(answer).expect("an answer as it comes"), true);
+        shown
+    }
+
+    #[test]
+    fn what_a_node_says_of_itself_and_its_programs_is_harmless_line_by_line() {
+        let shown = nasty();
+        let explained: Vec<_> = shown.explanations().map(|one| explanation(&one)).collect();
+        for text in [block(&shown), line("found", &shown), explained.join("")] {
+            // No line begins that is not ours, and nothing is left that only the last gate would stop.
+            assert_eq!(escape_block(&text), text, "{text:?}");
+            assert!(!text.lines().any(|line| line.trim_start().starts_with("error:")), "{text}");
+        }
+        for format in [Format::Human, Format::Json] {
+            let (ui, out, _) = captured(Settings { format, ..Settings::default() }, IN_SCRIPT, &[]);
+            ui.data(&shown, || block(&shown)).expect("it is shown");
+            assert!(out.text().chars().all(|c| c == '\n' || !c.is_control()) && !out.text().contains('\u{202e}'));
+        }
+    }
+
+    #[test]
+    fn a_name_that_is_no_name_is_nobodys() {
+        for name in [NASTY, "", "a b", "../x", "-x"] {
+            let program = json!({"name": name, "version": "1.0.0", "summary": "s", "signer": Key::from_bytes([7; 32])});
+            assert!(serde_json::from_value::<crate::service::query::Listed>(program).is_err(), "{name:?}");
+            assert!(name.parse::<Name>().is_err(), "{name:?}");
+        }
+    }
+}
