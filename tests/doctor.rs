@@ -54,6 +54,10 @@ fn a_setting_or_a_key_that_is_not_known_is_refused_with_what_was_meant() {
 fn examined(sandbox: &Sandbox, args: &[&str]) -> (i32, Vec<Value>) {
     let output = sandbox.run("n", &[&["doctor"], args].concat());
     let report = output.document();
+    if output.code != 0 {
+        let said: Value = serde_json::from_str(&output.stderr).expect("why it failed");
+        assert_eq!(said["error"]["code"], "unwell", "{said:#}");
+    }
     (output.code, report["findings"].as_array().expect("findings").clone())
 }
 

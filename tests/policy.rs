@@ -107,6 +107,8 @@ fn a_package_larger_than_the_rule_accepted_is_refused() {
     let session = request(&parties);
     let status = parties.sandbox.wait("i", &session, "failed", |status| status["state"] == "failed");
     assert!(status.to_string().contains("policy (tiny) accepted 0 at most"), "{status:#}");
+    parties.sandbox.wait_state("a", &session, "failed");
+    parties.sandbox.run("a", &["start", &session]).fails(4, "more-than-accepted").hints(&["deployctl status"]);
     let installs = parties.sandbox.state("a").join("installs").join("sessions").join(&session);
     assert!(!installs.exists());
 }

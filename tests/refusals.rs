@@ -104,6 +104,27 @@ fn a_beginning_that_several_ids_have_is_ambiguous() {
 }
 
 #[test]
+fn who_mistypes_an_invitation_is_told_which_one_is_near() {
+    let parties = Parties::asking();
+    let sandbox = &parties.sandbox;
+    parties.offer_stays();
+    let _serving = ["p", "a"].map(|node| parties.serve(node));
+    let session = parties.request("stays", &PEER_A);
+    let id = invitation(sandbox, "a");
+    // The first letter is another one, which no other id has.
+    let slip = |id: &str| format!("{}{}", if id.starts_with('q') { 'z' } else { 'q' }, &id[1..8]);
+    for (node, command) in [("a", ["accept", "--decline"]), ("a", ["accept", "--yes"]), ("p", ["invite", "show"])] {
+        for meant in [&id, &session].into_iter().take(if node == "a" { 2 } else { 1 }) {
+            let typed = slip(meant);
+            let args = if node == "a" { [command[0], &typed, command[1]] } else { [command[0], command[1], &typed] };
+            sandbox.run(node, &args).fails(6, "not-found").hints(&["did you mean", &meant[..8]]);
+        }
+    }
+    sandbox.run("p", &["invite", "withdraw", &slip(&id)]).fails(6, "not-found");
+    assert_eq!(sandbox.state_of("a", &session), "inviting");
+}
+
+#[test]
 fn options_that_do_not_fit_are_all_named_at_once() {
     let parties = Parties::new();
     let sandbox = &parties.sandbox;

@@ -14,6 +14,7 @@ use crate::roles::Node;
 use crate::roles::invitations::Acquaintance;
 use crate::roles::poll::Cursor;
 use crate::session::{Machine, Peer, Summary};
+use crate::store::state::resolve_prefix;
 use crate::ui::escape::escape_line;
 use crate::ui::table::table;
 use crate::ui::time::relative;
@@ -161,25 +162,11 @@ pub(super) fn find(node: &Node, named: Option<&str>, shell: &Shell) -> Result<(S
 }
 
 fn by_prefix(all: &[(Listed, bool)], prefix: &str) -> Result<SessionId> {
-    let matching: Vec<_> = all
-        .iter()
-        .filter(|(one, _)| {
-            one.invitation.to_string().starts_with(prefix) || one.session.to_string().starts_with(prefix)
-        })
-        .map(|(one, _)| one)
-        .collect();
-    match matching.as_slice() {
-        [one] => Ok(one.session),
-        [] => Err(Error::new(Code::NotFound, format!("there is no invitation {prefix} here"))
-            .hint("`deployctl accept --list` lists them; --from PROVIDER asks a provider first")),
-        many => {
-            let ids: Vec<_> = many.iter().map(|one| one.invitation.to_string()).collect();
-            Err(Error::new(
-                Code::Ambiguous,
-                format!("{prefix} is the beginning of several invitations: {}", ids.join(", ")),
-            ))
-        }
-    }
+    let ids: Vec<_> = all.iter().map(|(one, _)| [one.invitation.to_string(), one.session.to_string()]).collect();
+    let named = resolve_prefix("invitation", prefix, ids.iter().flatten().map(String::as_str))
+        .map_err(|why| why.hint("`deployctl accept --list` lists them; --from PROVIDER asks a provider first"))?;
+    let meant = all.iter().zip(&ids).find(|(_, ids)| ids.iter().any(|id| id == named));
+    meant.map(|((one, _), _)| one.session).ok_or_else(|| Error::new(Code::Internal, "an id that is there is gone"))
 }
 
 fn only_open(all: &[(Listed, bool)], shell: &Shell) -> Result<SessionId> {

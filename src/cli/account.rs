@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::shell::{Shell, WILL_BE_SENT};
 use super::{ledgers, stop};
 use crate::message::AccountingKind;
+use crate::model::count::counted;
 use crate::model::{Code, Error, Party, Result, SessionId};
 use crate::roles::Node;
 use crate::roles::books::{self, Account};
@@ -87,9 +88,9 @@ pub(super) fn run(args: &Args, shell: &Shell) -> Result<()> {
     }
     if args.interim || args.r#final {
         if part.summary.party != Party::Initiator {
-            return Err(
-                Error::new(Code::NotPermitted, "only the Initiator accounts; the provider countersigns").about(session)
-            );
+            return Err(Error::new(Code::NotPermitted, "only the Initiator accounts; the provider countersigns")
+                .hint("without --interim and --final, the statement is shown")
+                .about(session));
         }
         let usage = usage(&args.usage)?;
         shell.concern(session, Party::Initiator);
@@ -102,9 +103,9 @@ pub(super) fn run(args: &Args, shell: &Shell) -> Result<()> {
 fn table(account: &Account) -> String {
     let state = if account.closed { "closed" } else { "open" };
     format!(
-        "session {}, {} accountings, {state}\n{}",
+        "session {}, {}, {state}\n{}",
         account.session.short(),
-        account.accountings,
+        counted(account.accountings, "accounting"),
         account.statement.table()
     )
 }

@@ -81,7 +81,9 @@ impl Consent {
     pub(super) fn lines(&self, now: Time) -> Vec<String> {
         let mut lines = vec![escape_line(&self.about).into_owned()];
         lines.extend(self.note.as_ref().map(|text| format!("  “{}”", escape_line(text))));
-        let name = self.initiator.name.as_ref().map(|name| format!("{name} — ")).unwrap_or_default();
+        // What it calls itself is worth a word where it is not what it is called here.
+        let own = self.initiator.name.as_ref().filter(|own| self.initiator.known_as.as_ref() != Some(*own));
+        let name = own.map(|own| format!("{own} — ")).unwrap_or_default();
         lines.push(format!("  Initiator: {name}{}", self.initiator.in_words(now)));
         lines.push(format!("  Provider:  {}", self.provider.in_words(now)));
         lines.extend(self.terms.iter().map(|line| format!("  {}", escape_line(line))));

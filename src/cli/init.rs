@@ -93,10 +93,15 @@ pub(super) fn run(args: &Args, shell: &Shell) -> Result<()> {
     let key = NodeIdentity::from_pem(stored.key_pem.reveal(), &stored.cert_pem)?.key();
     let address = Address { key, host: stored.settings.host.clone() };
     let path = state.root().display().to_string();
-    let said = if is_new { "made a new identity in" } else { "this node's identity is in" };
+    let said = match (is_new, stored.settings == settings) {
+        (true, _) => "made a new identity in",
+        (false, false) => "changed this node's name or address, and kept its key, in",
+        (false, true) => "this node's identity is in",
+    };
     shell.ui.note(&format!("{said} {path}"));
     if is_new {
         shell.ui.note("give others the address below, and take theirs with `deployctl trust add NAME ADDRESS --may …`");
+        shell.ui.note("next: `deployctl serve` runs this node; who only takes part now and then can do without");
     }
     let made = Made { name: stored.settings.name.clone(), key, address: address.clone(), state: path };
     shell.ui.data(&made, || address.to_string())

@@ -2,6 +2,8 @@
 
 mod change;
 
+use std::collections::BTreeSet;
+
 use clap::Subcommand;
 use serde::Serialize;
 
@@ -11,6 +13,7 @@ use super::shell::{self, Shell};
 use crate::model::{Code, Error, MessageId, Party, Result, SessionId};
 use crate::roles::Node;
 use crate::session::Machine;
+use crate::store::state::resolve_prefix;
 use crate::ui::table::table;
 
 /// Look at the invitations of a session, and change them
@@ -249,20 +252,21 @@ fn rows(node: &Node, session: Option<&str>) -> Result<Vec<Row>> {
 }
 
 fn find(rows: &[Row], prefix: &str) -> Result<Row> {
-    let matching: Vec<_> =
-        rows.iter().filter(|row| row.invitation.is_some_and(|id| id.to_string().starts_with(prefix))).collect();
-    match matching.as_slice() {
-        [one] => Ok((*one).clone()),
-        [] => Err(Error::new(Code::NotFound, format!("there is no invitation {prefix} here"))
-            .hint("`deployctl invite` lists them")),
-        _ => Err(Error::new(Code::Ambiguous, format!("{prefix} is the beginning of several invitations"))),
-    }
+    let ids: BTreeSet<_> = rows.iter().filter_map(|row| row.invitation).collect();
+    let id = resolve_prefix("invitation", prefix, ids.into_iter())
+        .map_err(|why| why.hint("`deployctl invite` lists them"))?;
+    // Where this node is provider and peer at once, the provider's is the one to act on.
+    let mut meant: Vec<_> = rows.iter().filter(|row| row.invitation == Some(id)).collect();
+    meant.sort_by_key(|row| row.arrived.is_none());
+    meant.first().map(|row| (*row).clone()).ok_or_else(|| Error::new(Code::Internal, "an id that is there is gone"))
 }
 
 fn resend(node: &Node, prefix: &str, shell: &Shell) -> Result<()> {
     let row = find(&rows(node, None)?, prefix)?;
     match row.arrived {
-        None => Err(Error::new(Code::WrongState, "only the provider sends invitations").about(row.session)),
+        None => Err(Error::new(Code::WrongState, "only the provider sends invitations")
+            .hint("the Initiator can invite one more: deployctl invite SESSION --peer CONTACT")
+            .about(row.session)),
         Some(true) => {
             shell.ui.note(&format!("the invitation has reached {} already", row.name));
             shell.ui.data(&row, || describe(&row))

@@ -8,6 +8,7 @@ use serde::Serialize;
 use super::csv::csv;
 use super::shell::Shell;
 use super::verify::key_of;
+use crate::model::count::counted;
 use crate::model::{Code, Error, Key, Party, Result, SessionId, Time};
 use crate::roles::accountings::{Row, Wanted, accountings};
 use crate::roles::forks;
@@ -193,11 +194,11 @@ fn described(all: &Statements) -> String {
     let one = |one: &Statement| {
         let lines: Vec<Vec<String>> = statement_cells(one).iter().map(|cells| cells[3..].to_vec()).collect();
         format!(
-            "{} owes {}: {} accountings of {} sessions{from}{until}\n{}",
+            "{} owes {}: {} of {}{from}{until}\n{}",
             one.initiator,
             one.provider,
-            one.accountings,
-            one.sessions,
+            counted(one.accountings, "accounting"),
+            counted(one.sessions, "session"),
             table(&STATEMENT_HEADER[3..], &lines)
         )
     };
@@ -269,7 +270,7 @@ fn describe(one: &Verified) -> String {
         (Some(initiator), Some(provider)) => format!("\n  signed by {initiator}\n  countersigned by {provider}"),
         _ => String::new(),
     };
-    format!("session {session}: {} accountings, signed, countersigned and chained{by}", one.accountings)
+    format!("session {session}: {}, signed, countersigned and chained{by}", counted(one.accountings, "accounting"))
 }
 
 /// A ledger with the evidence of forks that lies beside it, or such evidence alone.
@@ -297,8 +298,12 @@ fn verify_file(path: &Path) -> Result<(Verified, Vec<LedgerLine>)> {
 
 fn verify_sessions(prefix: Option<&str>, shell: &Shell) -> Result<Vec<Verified>> {
     let node = shell.node()?;
+    let neither = |error: Error| match error.code {
+        Code::NotFound => error.while_doing("there is no such file, and as a session"),
+        _ => error,
+    };
     let parts = match prefix {
-        Some(prefix) => vec![node.part_as(prefix, &[Party::Initiator, Party::Provider])?],
+        Some(prefix) => vec![node.part_as(prefix, &[Party::Initiator, Party::Provider]).map_err(neither)?],
         None => node.parts()?,
     };
     let mut verified = Vec::new();

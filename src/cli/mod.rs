@@ -24,6 +24,7 @@ mod leaving;
 mod ledgers;
 mod man;
 mod mishap;
+mod remedy;
 mod remove;
 mod request;
 mod serve;
@@ -89,8 +90,7 @@ Programs of neighbours
   discover  see nodes and programs here    install, start, stop, remove NAME
 This machine
   doctor    what is wrong, how to mend it  config    settings, where from
-  completions  for your shell
-";
+  completions  for your shell";
 
 const EXAMPLES: &str = "Examples:
   deployctl demo                                    see the whole method at work on this machine
@@ -181,8 +181,9 @@ fn exit(ui: &Ui, result: Result<()>) -> ExitCode {
         _ if ui.reader_left() => ExitCode::SUCCESS,
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            ui.error(&error);
-            ExitCode::from(error.code.exit())
+            let exit = ExitCode::from(error.code.exit());
+            ui.error(&remedy::with(error));
+            exit
         }
     }
 }

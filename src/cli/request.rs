@@ -13,7 +13,7 @@ use crate::message::{Interface as Offered, OnFailure, Quorum, ServiceWanted};
 use crate::model::{Code, Error, Party, Result, RoleName, ServiceName, SessionId, SessionState, Span};
 use crate::roles::drive::ByHand;
 use crate::roles::request::{Wanted, Wish};
-use crate::roles::{Node, sitting::Projection};
+use crate::roles::{Node, serve, sitting::Projection};
 use crate::service::Interface;
 use crate::service::option::{Given, OptionSpec, Resolved, parse_set, parse_values};
 use crate::session::{Summary, deadline};
@@ -117,9 +117,10 @@ impl FromStr for Service {
         };
         let version = range
             .map(|range| {
-                range
-                    .parse()
-                    .map_err(|why| Error::new(Code::Usage, format!("“{range}” is not a range of versions: {why}")))
+                range.parse().map_err(|why| {
+                    Error::new(Code::Usage, format!("“{range}” is not a range of versions: {why}"))
+                        .hint("write it like SERVICE@1.2, SERVICE@^1.2 or SERVICE@=1.2.3")
+                })
             })
             .transpose()?;
         Ok(Self(ServiceWanted { name: name.parse::<ServiceName>()?, version }))
@@ -165,6 +166,12 @@ pub(super) fn run(args: &Args, shell: &Shell) -> Result<()> {
         node.request(&draft, &wish, &resolved).await?;
         drop(draft);
         shell.ui.note(&format!("session {session} is registered; to undo: deployctl stop {}", session.short()));
+        if args.wait == Wait::Registered && serve::running(&node.state)?.is_none() {
+            let short = session.short();
+            shell
+                .ui
+                .note(&format!("next: deployctl start {short} waits for the others, installs it here and starts it"));
+        }
         let summary = wait(args, &node, session, shell).await?;
         shell.ui.data(&summary, || session.to_string())?;
         partly(&summary)

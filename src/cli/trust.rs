@@ -128,6 +128,10 @@ fn add(name: &Name, address: &Address, may: Option<&Rights>, contacts: &Contacts
 
 fn list(contacts: &Contacts, shell: &Shell) -> Result<()> {
     let list = List { contacts: contacts.list()?.into_iter().map(Shown::from).collect() };
+    if list.contacts.is_empty() {
+        shell.ui.note("no contacts yet; `deployctl trust add NAME ADDRESS` adds one");
+        return shell.ui.data(&list, String::new);
+    }
     shell.ui.data(&list, || {
         let rows: Vec<_> = list
             .contacts

@@ -15,6 +15,14 @@ use crate::ui::{Format, Settings, Ui};
 /// How a line begins in which clap says what was meant perhaps.
 const TIP: &str = "tip: ";
 
+/// What lists the values that a missing argument can have, by how help calls them.
+const LISTED: [(&str, &str); 4] = [
+    ("<SESSION", "`deployctl status` lists sessions and programs"),
+    ("<CONTACT", "`deployctl trust list` lists contacts"),
+    ("<INVITATION", "`deployctl invite` lists invitations"),
+    ("<SETTING", "`deployctl config` lists settings"),
+];
+
 /// A screen before there is a command that says how it is to look.
 pub(super) fn screen(json: bool) -> Ui {
     let format = if json { Format::Json } else { Format::Human };
@@ -83,7 +91,10 @@ fn wrong(said: &clap::Error, command: &str) -> Error {
     let tips = tips.map(str::to_owned);
     let advice = said.source().and_then(|why| why.downcast_ref::<Error>()).and_then(|why| why.hint.clone());
     let help = format!("`{command} --help` says what can be given");
-    let hints: Vec<_> = tips.chain(advice).chain([help]).collect();
+    let is_missing = said.kind() == ErrorKind::MissingRequiredArgument;
+    let listed =
+        LISTED.iter().filter(|(value, _)| is_missing && message.contains(value)).map(|(_, how)| (*how).to_owned());
+    let hints: Vec<_> = tips.chain(advice).chain(listed).chain([help]).collect();
     Error::new(Code::Usage, message.trim_start_matches("error: ")).hint(hints.join("; ").replace("?; ", "? "))
 }
 

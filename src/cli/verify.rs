@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use super::shell::Shell;
 use super::status::program;
+use crate::model::count::counted;
 use crate::model::{Address, Code, Digest, Error, Key, Result};
 use crate::package::manifest::VerifiedManifest;
 use crate::package::{MAX_MANIFEST_BYTES, check_digest, check_file};
@@ -81,19 +82,18 @@ fn describe(one: &Verification) -> String {
     let installed =
         one.installed.map_or(String::new(), |digest| format!("; what is installed is package {}", digest.short()));
     let mut lines = vec![format!(
-        "session {} as {}: {} records chained and in order, {} signatures right, {} accountings agree, \
-         {} manifests are as accepted, {} provenances fit{installed}",
+        "session {} as {}: {} chained and in order, {} right, {} in agreement, {} as accepted, {} that fit{installed}",
         one.session.short(),
         one.party,
-        one.records,
-        one.signatures,
-        one.accountings,
-        one.manifests,
-        one.provenances,
+        counted(one.records, "record"),
+        counted(one.signatures, "signature"),
+        counted(one.accountings, "accounting"),
+        counted(one.manifests, "manifest"),
+        counted(one.provenances, "provenance"),
     )];
     for signer in &one.signers {
         let who = &signer.who;
-        lines.push(format!("  {} {} as {}, {} signatures", who.key, who.name, who.party, signer.signatures));
+        lines.push(format!("  {} {} as {}, {}", who.key, who.name, who.party, counted(signer.signatures, "signature")));
     }
     if let Some(key) = one.sealed_by {
         lines.push(format!("  sealed by {key}"));

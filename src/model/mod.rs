@@ -2,6 +2,7 @@
 
 pub mod address;
 pub mod code;
+pub mod count;
 pub mod digest;
 pub mod error;
 pub mod event;

@@ -5,6 +5,7 @@ use std::path::Path;
 use super::node::{Node, blocking};
 use super::part::Part;
 use crate::message::Failure;
+use crate::model::count::counted;
 use crate::model::{Code, Digest, Error, Event, Party, Result, Source};
 use crate::package::VerifiedManifest;
 use crate::session::Outcome;
@@ -46,7 +47,7 @@ impl Node {
         let stop_at = wishes.root.as_deref().unwrap_or(self.state.root());
         let installed = installed.inspect_err(|_| drop(installs::remove_empty_parents(&root, stop_at)))?;
         let what = if installed.already { "is installed already" } else { "installed" };
-        Ok(format!("{} {what}: {} entries in {}", part.role, manifest.entries, installed.folder.display()))
+        Ok(format!("{} {what}: {} in {}", part.role, counted(manifest.entries, "entry"), installed.folder.display()))
     }
 
     /// There has to be room for the package and for what is in it, before any of it is fetched.

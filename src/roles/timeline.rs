@@ -9,6 +9,7 @@ use super::cast::Cast;
 use super::node::Node;
 use super::sitting::entries;
 use crate::message::{Body, Failure, Invitee, Message, Verdict, Verified};
+use crate::model::count::counted;
 use crate::model::{Digest, Error, Key, MessageId, Party, Result, SessionId, Time};
 use crate::service::usage::Usage;
 use crate::session::{Decision, Entry, Input, Outcome, What};
@@ -281,7 +282,7 @@ fn decided(decision: &Decision) -> (&'static str, String) {
     match decision {
         Decision::Ask { service, .. } => ("asks", format!("for {}", service.name)),
         Decision::Request { request } => {
-            ("requests", format!("{}, {} peers", request.service.name, request.peers.len()))
+            ("requests", format!("{}, {}", request.service.name, counted(request.peers.len(), "peer")))
         }
         Decision::AddPeers { peers } => ("invites", names(peers)),
         Decision::CloseAnswers => ("closes", "no more answers are waited for".to_owned()),

@@ -343,6 +343,8 @@ impl Output {
         let message = error["message"].as_str().unwrap_or_default().to_owned();
         assert!(message.len() > 10, "a message that says something: {self:#?}");
         let hint = error["hint"].as_str().unwrap_or_default().to_owned();
+        let is_asked = ["interrupted", "terminated"].contains(&code);
+        assert!(is_asked || hint.len() > 10, "a remedy for {code}: {self:#?}");
         Refusal { message, hint, session: error["session"].as_str().map(str::to_owned) }
     }
 }

@@ -10,11 +10,11 @@ use super::shell::Shell;
 use super::{start, status};
 use crate::discover::seeing::Sought;
 use crate::model::{Code, Error, ParticipantState, Party, Result, Source};
-use crate::roles::Node;
 use crate::roles::drive::ByHand;
 use crate::roles::part::Wishes;
 use crate::roles::programs::install::Wish;
 use crate::roles::sitting::Projection;
+use crate::roles::{Node, serve};
 use crate::session::{Decision, Summary, What};
 
 /// Fetch, verify and install what was delivered, or a program
@@ -106,6 +106,10 @@ pub(super) fn run(args: &Args, shell: &Shell) -> Result<()> {
         return Err(status::program::unknown(what, Error::new(Code::NotFound, "nothing to go back with")));
     }
     let Some(part) = part else {
+        if what.contains('/') && !what.starts_with("deploy://") {
+            return Err(Error::new(Code::Usage, format!("a package's file is installed by its manifest, too: {what}"))
+                .hint(format!("deployctl install {what} --manifest FILE")));
+        }
         let order = program::order(what, args.from.as_deref(), shell, &node)?;
         let wish = Wish { root: root(args)?, sources: args.source.clone(), seen_service: None };
         return shell.run(program::install(order, args, wish, &node, shell));
@@ -157,6 +161,10 @@ fn part_of(text: &str, node: &Node) -> Result<Option<Projection>> {
 
 fn finish(args: &Args, summary: Summary, node: &Arc<Node>, shell: &Shell) -> Result<()> {
     let summary = if args.start { shell.run(start::until_ready(node, &summary, shell))? } else { summary };
+    let is_waiting = summary.participants.first().is_some_and(|own| own.state == ParticipantState::Installed);
+    if is_waiting && serve::running(&node.state)?.is_none() {
+        shell.ui.note(&format!("next: deployctl start {}, which waits until it is ready", summary.session.short()));
+    }
     shell.ui.data(&summary, || status::describe(&summary, shell.system.now()))
 }
 

@@ -113,8 +113,10 @@ const MEANT: &str = "did you mean";
 pub(crate) fn unknown(text: &str, why: Error) -> Error {
     match why.code {
         Code::NotFound => {
-            let meant =
-                why.hint.filter(|hint| hint.starts_with(MEANT)).unwrap_or("`deployctl status` lists both".into());
+            let meant = why
+                .hint
+                .filter(|hint| hint.starts_with(MEANT))
+                .unwrap_or("`deployctl status` lists sessions and programs".into());
             Error::new(Code::NotFound, format!("there is no session and no program {text} here")).hint(meant)
         }
         _ => why,
