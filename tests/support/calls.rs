@@ -9,6 +9,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use tempfile::TempDir;
+
 /// Every call by which something on disk can change. Names that a platform does not have are skipped.
 const TRACED: &str = "execve,?open,openat,?openat2,?creat,?mkdir,mkdirat,?rmdir,?unlink,unlinkat,?rename,?renameat,\
      ?renameat2,?link,linkat,?symlink,symlinkat,write,writev,pwrite64,?pwritev,?pwritev2,?copy_file_range,?sendfile,\
@@ -49,6 +51,15 @@ impl Call {
             "open" | "openat" | "openat2" => self.args.iter().any(|arg| arg.word.contains("O_CREAT")),
             _ => true,
         }
+    }
+    /// For whoever reads what failed.
+    pub fn shown(&self) -> String {
+        let words = self.args.iter().map(|arg| match (&arg.text, &arg.path) {
+            (Some(text), _) => String::from_utf8_lossy(&text[..text.len().min(80)]).into_owned(),
+            (None, Some(path)) => path.display().to_string(),
+            (None, None) => arg.word.clone(),
+        });
+        format!("{} {} ({})", self.name, self.nth, words.collect::<Vec<_>>().join(", "))
     }
     /// Whether it concerns something in `folder`.
     pub fn is_in(&self, folder: &Path) -> bool {
@@ -100,13 +111,7 @@ fn traced(command: &Command, options: &[&OsStr]) -> Command {
 /// Runs the command to its end and gives the calls of the thread that makes all changes in `folder`: of several, the order
 /// would not be known.
 pub fn record(command: &Command, folder: &Path) -> Vec<Call> {
-    let place = tempfile::tempdir().expect("a folder for what is recorded");
-    let file = place.path().join("calls");
-    let trace = format!("trace={TRACED}");
-    let options = ["-ff", "-y", "-xx", "-s", WHOLE, "-o"].map(OsStr::new);
-    let mut command = traced(command, &[&options[..], &[file.as_os_str(), "-e".as_ref(), trace.as_ref()]].concat());
-    let output = command.output().expect("strace runs");
-    assert!(output.status.success(), "{output:?}");
+    let place = recorded(command, &["-ff"]);
     let threads = fs::read_dir(place.path()).expect("what was recorded").map(|thread| {
         let text = fs::read_to_string(thread.expect("a thread's calls").path()).expect("a thread's calls");
         parse(&text)
@@ -115,6 +120,24 @@ pub fn record(command: &Command, folder: &Path) -> Vec<Call> {
     let calls = changing.next().expect("a thread that changes something");
     assert_eq!(changing.count(), 0, "one thread makes all changes");
     calls
+}
+
+/// Runs the command to its end and gives the calls of its first thread: what it starts may go on.
+pub fn record_first(command: &Command) -> Vec<Call> {
+    let place = recorded(command, &[]);
+    parse(&fs::read_to_string(place.path().join("calls")).expect("a thread's calls"))
+}
+
+/// A folder with what strace recorded of the command.
+fn recorded(command: &Command, follow: &[&str]) -> TempDir {
+    let place = tempfile::tempdir().expect("a folder for what is recorded");
+    let (file, trace) = (place.path().join("calls"), format!("trace={TRACED}"));
+    let options = ["-y", "-xx", "-s", WHOLE, "-e", &trace, "-o"].map(OsStr::new);
+    let follow: Vec<_> = follow.iter().map(OsStr::new).collect();
+    let mut command = traced(command, &[&follow[..], &options[..], &[file.as_os_str()]].concat());
+    let output = command.output().expect("strace runs");
+    assert!(output.status.success(), "{output:?}");
+    place
 }
 
 /// What a call is made to be.

@@ -127,10 +127,7 @@ impl Stage {
         }
         self.sandbox.run("n", &["remove", "--expired"]).ok();
         self.is_after(change);
-        let left: Vec<_> = paths(&self.state())
-            .into_iter()
-            .filter(|path| TRACES.iter().any(|trace| path.to_string_lossy().contains(trace)))
-            .collect();
+        let left = left_over(&self.state());
         assert!(left.is_empty(), "{left:?} is left");
     }
 
@@ -149,8 +146,14 @@ impl Stage {
     }
 }
 
+/// What interrupted changes left in a state directory.
+pub fn left_over(state: &Path) -> Vec<PathBuf> {
+    let is_left = |path: &PathBuf| TRACES.iter().any(|trace| path.to_string_lossy().contains(trace));
+    paths(state).into_iter().filter(is_left).collect()
+}
+
 /// Everything below a folder, by its path in it.
-fn paths(folder: &Path) -> BTreeSet<PathBuf> {
+pub fn paths(folder: &Path) -> BTreeSet<PathBuf> {
     let mut found = BTreeSet::new();
     let mut open = vec![folder.to_owned()];
     while let Some(next) = open.pop() {
