@@ -1,7 +1,10 @@
 //! A package becomes a folder: piece by piece verified, inflated, read strictly, written inside one directory handle.
 
 use std::fs::File;
+use std::num::NonZeroU64;
 use std::os::unix::fs::FileExt;
+
+use rustix::fs::Advice;
 
 use super::check::check_size;
 use super::entry::{Entry, Kind};
@@ -17,6 +20,9 @@ use crate::model::{Code, Error, Hash, Result};
 
 /// Of a file that shares its content with an earlier one, so much is compared and written at a time.
 const COMPARED_BYTES: usize = 64 << 10;
+
+/// So much of a long file is written before the disk begins with it, which would else have nothing to do until the end.
+const BEGUN_BYTES: u64 = 8 << 20;
 
 /// Unpacks `package`, opened once, into the empty folder `folder`, and tells `progress` how many bytes of the
 /// package are done. After an error `folder` holds a part, for the caller to remove; nothing is outside of it. Nothing is
@@ -75,15 +81,26 @@ fn write_file(reader: &mut Reader<'_>, folder: &mut Folder, entry: &Entry, execu
     let path = folder.path_of(&entry.path);
     let file = folder.create_file(&entry.path, executable)?;
     let shared = folder.share(&entry.path, entry.size(), &file)?;
-    let (mut hasher, mut at) = (blake3::Hasher::new(), 0);
+    let (mut hasher, mut at, mut begun) = (blake3::Hasher::new(), 0, 0);
     reader.content(entry, &mut |part| {
         hasher.update(part);
         step(&path)?;
         let written = if shared { write_what_differs(&file, part, at) } else { file.write_all_at(part, at) };
+        written.doing("writing", &path)?;
         at += part.len() as u64;
-        written.doing("writing", &path)
+        if at - begun >= BEGUN_BYTES {
+            begin_writing_back(&file, begun, at - begun);
+            begun = at;
+        }
+        Ok(())
     })?;
     Ok(Hash::from_bytes(*hasher.finalize().as_bytes()))
+}
+
+/// Linux begins to write to the disk what is said not to be needed of a file, and keeps it until that is done.
+fn begin_writing_back(file: &File, from: u64, length: u64) {
+    // It is advice: where it is not taken, all is written in the end.
+    let _ = rustix::fs::fadvise(file, from, NonZeroU64::new(length), Advice::DontNeed);
 }
 
 /// Leaves alone what the file has already: on a disk it stays shared.
