@@ -61,6 +61,23 @@ fn accounted(parties: &Parties) -> String {
 }
 
 #[test]
+fn a_meter_that_is_called_nearly_like_one_with_a_price_is_asked_back() {
+    let parties = Parties::new();
+    let sandbox = &parties.sandbox;
+    let _serving = parties.serve_all();
+    let session = accounted(&parties);
+    let before = sandbox.run("i", &["account", &session]).ok()["usage"]["reading"].clone();
+    let command = ["account", &session, "--interim", "--usage", "raeding=3"];
+    let refusal = sandbox.run("i", &command).fails(2, "usage");
+    refusal.says(&["“raeding”", "no price", "did you mean “reading”?"]).hints(&["nothing was accounted", "--yes"]);
+    let after = sandbox.run("i", &["account", &session]).ok();
+    assert_eq!((&after["usage"]["reading"], &after["usage"]["raeding"]), (&before, &Value::Null));
+    // Whoever means it, and a meter that is like no other, are believed.
+    sandbox.run("i", &[&command[..], &["--yes"]].concat()).ok();
+    sandbox.run("i", &["account", &session, "--interim", "--usage", "pages=2"]).ok();
+}
+
+#[test]
 fn an_accounting_signed_twice_is_refused_and_both_are_kept_as_evidence() {
     let parties = Parties::new();
     let sandbox = &parties.sandbox;

@@ -120,7 +120,7 @@ fn every_commands_documents_fit_their_schemas_through_a_whole_session() {
             see("status", node, args);
         }
     }
-    let talk = run("i", &["-v", "account", session, "--interim", "--usage", "readings=3"]);
+    let talk = run("i", &["-v", "account", session, "--interim", "--usage", "reading=3"]);
     assert_eq!(talk.code, 0, "{talk:#?}");
     notes.lines("account", &talk);
     let mut watch = sandbox.begin("i", &["status", "--watch", session]);

@@ -93,6 +93,9 @@ pub(super) fn run(args: &Args, shell: &Shell) -> Result<()> {
                 .about(session));
         }
         let usage = usage(&args.usage)?;
+        if !shell.ui.settings().yes {
+            books::check_meters(&node, session, &usage)?;
+        }
         shell.concern(session, Party::Initiator);
         shell.run(account(&node, session, args.r#final, usage, shell))?;
     }

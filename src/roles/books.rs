@@ -4,6 +4,7 @@ use serde::Serialize;
 
 use super::node::Node;
 use crate::message::{AccountingKind, Body, Envelope, Verified};
+use crate::model::suggest::nearest;
 use crate::model::{Code, Error, Party, Result, SessionId};
 use crate::service::tariff::{Statement, Tariff, statement};
 use crate::service::usage::Usage;
@@ -60,6 +61,24 @@ pub fn account(node: &Node, session: SessionId) -> Result<Account> {
         closed |= accounting.kind == AccountingKind::Final;
     }
     Ok(Account { session, accountings, closed, statement: statement(tariff.as_ref(), &usage) })
+}
+
+/// Looks at meters that are named by hand: an accounting cannot be taken back.
+///
+/// # Errors
+/// `usage` for a meter that has no price, but is called nearly like one that has.
+pub fn check_meters(node: &Node, session: SessionId, usage: &Usage) -> Result<()> {
+    let Some(tariff) = tariff(node, session)? else { return Ok(()) };
+    let priced = || tariff.per.keys().map(|meter| &**meter);
+    for (meter, _) in usage.iter().filter(|(meter, _)| !tariff.per.contains_key(*meter)) {
+        if let Some(near) = nearest(meter, priced()) {
+            let why = format!("the meter “{meter}” has no price in this service's tariff; did you mean “{near}”?");
+            return Err(Error::new(Code::Usage, why)
+                .hint("nothing was accounted for; an accounting cannot be taken back, but --yes makes this one")
+                .about(session));
+        }
+    }
+    Ok(())
 }
 
 /// The tariff that was agreed for this session.
