@@ -31,9 +31,14 @@ pub fn write_new_json<T: Serialize>(path: &Path, value: &T, mode: u32) -> Result
     file::write_new(path, &to_json(path, value)?, mode)
 }
 
-/// Writes a JSON file that can be made again; see [`file::write_atomic_unsynced`].
+/// Writes a JSON file that can be made again, unless it is there just so; see [`file::write_atomic_unsynced`].
 pub fn write_json_unsynced<T: Serialize>(path: &Path, value: &T, mode: u32) -> Result<()> {
-    file::write_atomic_unsynced(path, &to_json(path, value)?, mode)
+    let bytes = to_json(path, value)?;
+    // Taking a file's place costs more than reading it.
+    if file::read_optional(path, MAX_DOCUMENT).ok().flatten().as_ref() == Some(&bytes) {
+        return Ok(());
+    }
+    file::write_atomic_unsynced(path, &bytes, mode)
 }
 
 /// Reads a TOML file; `None` where there is none.
