@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use tokio::runtime::Runtime;
+use tokio::runtime::Builder;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 
@@ -71,21 +71,26 @@ pub(super) async fn asked_to_stop() -> Asked {
     }
 }
 
-/// Watches for signals on a thread of `runtime`, so that one is heard also while the command blocks. The first sets
+/// Watches for signals on a thread of its own, so that one is heard also while the command blocks. The first sets
 /// `leaving` and is told; who sends a second, or has waited for long enough, sees the process end.
-pub(super) fn watch(runtime: &Runtime, leaving: Arc<AtomicBool>, ui: Ui) -> Result<watch::Receiver<Option<Asked>>> {
+pub(super) fn watch(leaving: Arc<AtomicBool>, ui: Ui) -> Result<watch::Receiver<Option<Asked>>> {
     let (telling, told) = watch::channel(None);
+    // The command's own runtime would have to be woken for this, by a write that may fail like any other.
+    let runtime = super::shell::runtime(&mut Builder::new_current_thread())?;
     let mut signals = {
         let _inside = runtime.enter();
         Signals::listen()?
     };
-    runtime.spawn(async move {
+    let watching = async move {
         let asked = signals.next().await;
         leaving.store(true, Ordering::Relaxed);
         telling.send_replace(Some(asked));
         let _again = tokio::time::timeout(PATIENCE, signals.next()).await;
         leave(&ui, asked);
-    });
+    };
+    let thread = std::thread::Builder::new().name("signals".into());
+    let began = thread.spawn(move || runtime.block_on(watching));
+    began.map_err(|why| Error::new(Code::Internal, format!("starting a thread: {why}")))?;
     Ok(told)
 }
 

@@ -1,12 +1,13 @@
 //! What every command has at hand: the flags that all take, the screen, and the way to this node.
 
-use std::cell::Cell;
+use std::cell::{Cell, OnceCell};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use clap::{Args, ValueEnum};
 use tokio::runtime::{Builder, Runtime};
+use tokio::sync::watch;
 
 use super::init;
 use super::leaving::{self, Asked};
@@ -93,6 +94,8 @@ pub(super) struct Shell {
     state: PathBuf,
     /// Whether this process was asked to end: what takes its time is left off then.
     pub(super) leaving: Arc<AtomicBool>,
+    /// See [`Self::asked_to_end`].
+    asked: OnceCell<watch::Receiver<Option<Asked>>>,
     /// The session that the command is about, and this node's part in it.
     concerned: Cell<Option<(SessionId, Party)>>,
 }
@@ -126,6 +129,7 @@ impl Shell {
                 timeout: global.timeout,
                 state,
                 leaving: Arc::default(),
+                asked: OnceCell::new(),
                 concerned: Cell::default(),
             }),
             Err(error) => Err((ui, error)),
@@ -180,10 +184,7 @@ impl Shell {
     }
     /// Runs something that itself sees to being asked to stop.
     pub(super) fn run_until_stopped<T>(&self, work: impl Future<Output = Result<T>>) -> Result<T> {
-        let runtime = runtime(&mut Builder::new_multi_thread())?;
-        let result = runtime.block_on(work);
-        runtime.shutdown_background();
-        result
+        Leaves(Some(runtime(&mut Builder::new_multi_thread())?)).block_on(work)
     }
     /// From here on the command is about this session: if it is asked to end, it says how far that is.
     pub(super) fn concern(&self, session: SessionId, party: Party) {
@@ -213,8 +214,8 @@ impl Shell {
         work: impl Future<Output = Result<T>>,
         left_off: impl FnOnce(Asked) -> Error,
     ) -> Result<T> {
-        let runtime = runtime(threads)?;
-        let asked = leaving::watch(&runtime, Arc::clone(&self.leaving), self.ui.clone())?;
+        let runtime = Leaves(Some(runtime(threads)?));
+        let asked = self.asked_to_end()?;
         let mut told = asked.clone();
         let result = runtime.block_on(async {
             tokio::select! {
@@ -223,11 +224,19 @@ impl Shell {
                 Ok(_) = told.wait_for(Option::is_some) => Err(Error::new(Code::Interrupted, "asked to end")),
             }
         });
-        runtime.shutdown_background();
+        drop(runtime);
         match (result, *asked.borrow()) {
             (Err(error), Some(asked)) if error.code == Code::Interrupted => Err(left_off(asked)),
             (result, _) => result,
         }
+    }
+    /// By what the command is asked to end, once it is: from the first thing that it runs on.
+    fn asked_to_end(&self) -> Result<watch::Receiver<Option<Asked>>> {
+        if let Some(asked) = self.asked.get() {
+            return Ok(asked.clone());
+        }
+        let asked = leaving::watch(Arc::clone(&self.leaving), self.ui.clone())?;
+        Ok(self.asked.get_or_init(|| asked).clone())
     }
     /// What was done and what was not, where a command is asked to end.
     pub(super) fn left_off(&self, asked: Asked) -> Error {
@@ -262,7 +271,25 @@ impl Shell {
     }
 }
 
-fn runtime(threads: &mut Builder) -> Result<Runtime> {
+/// A runtime that waits for none of its threads when it is left, by a panic neither.
+struct Leaves(Option<Runtime>);
+
+impl Leaves {
+    fn block_on<T>(&self, work: impl Future<Output = Result<T>>) -> Result<T> {
+        let gone = || Error::new(Code::Internal, "the runtime has been left");
+        self.0.as_ref().ok_or_else(gone)?.block_on(work)
+    }
+}
+
+impl Drop for Leaves {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.0.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
+pub(super) fn runtime(threads: &mut Builder) -> Result<Runtime> {
     let runtime = threads.worker_threads(2).enable_all().build();
     runtime.map_err(|why| Error::new(Code::Internal, format!("starting the runtime: {why}")))
 }

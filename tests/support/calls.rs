@@ -6,15 +6,22 @@
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::fs;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Command, Output, Stdio};
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
 
+use rustix::process::{Pid, Signal, kill_process_group};
 use tempfile::TempDir;
 
 /// Every call by which something on disk can change. Names that a platform does not have are skipped.
 const TRACED: &str = "execve,?open,openat,?openat2,?creat,?mkdir,mkdirat,?rmdir,?unlink,unlinkat,?rename,?renameat,\
      ?renameat2,?link,linkat,?symlink,symlinkat,write,writev,pwrite64,?pwritev,?pwritev2,?copy_file_range,?sendfile,\
      ?truncate,ftruncate,fallocate,?chmod,fchmod,fchmodat,?fchmodat2,fsync,fdatasync,syncfs,sync,?dup,?dup3,close";
+/// How long a command may take that meets a fault.
+const MOST: Duration = Duration::from_secs(120);
 /// Bytes of a text that are recorded.
 const WHOLE: &str = "1000000";
 
@@ -149,16 +156,41 @@ pub enum Fault {
     Error(&'static str),
 }
 
-/// The command, whose first thread meets `fault` at `call`.
-pub fn with_fault(command: &Command, call: &Call, fault: Fault) -> Command {
-    let fault = match fault {
+/// Runs the command, whose first thread meets `fault` at `call`, which concerns `folder`. None where an error came elsewhere
+/// instead: how often other things are written, such as to wake a thread, is not the same each time.
+pub fn with_fault(command: &Command, call: &Call, fault: Fault, folder: &Path) -> Option<Output> {
+    let injected = match fault {
         Fault::Kill => "signal=KILL".to_owned(),
         Fault::Error(error) => format!("error={error}"),
     };
     let (name, nth) = (&call.name, call.nth);
-    let (trace, inject) = (format!("trace={name}"), format!("inject={name}:{fault}:when={nth}"));
-    let options = ["-qqq", "-o", "/dev/null", "-e", &trace, "-e", &inject].map(OsStr::new);
-    traced(command, &options)
+    let (trace, inject) = (format!("trace={name}"), format!("inject={name}:{injected}:when={nth}"));
+    let place = tempfile::tempdir().expect("a folder for what is recorded");
+    let file = place.path().join("calls");
+    let options = ["-qqq", "-y", "-s", "4096", "-e", &trace, "-e", &inject, "-o"].map(OsStr::new);
+    let ended = within(MOST, traced(command, &[&options[..], &[file.as_os_str()]].concat()));
+    let calls = fs::read_to_string(&file).expect("a thread's calls");
+    let folder = folder.to_str().expect("a plain path");
+    let is_elsewhere = calls.lines().any(|line| line.contains("(INJECTED)") && !line.contains(folder));
+    if is_elsewhere && fault != Fault::Kill {
+        return None;
+    }
+    assert!(ended.is_some(), "{fault:?} at {}: it did not end", call.shown());
+    ended
+}
+
+/// Runs the command to its end; where that does not come in time, the command is killed, and all that it began.
+fn within(time: Duration, mut command: Command) -> Option<Output> {
+    let command = command.process_group(0).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let child = command.spawn().expect("strace runs");
+    let group = Pid::from_child(&child);
+    let (giver, taker) = mpsc::channel();
+    thread::spawn(move || giver.send(child.wait_with_output()));
+    let ended = taker.recv_timeout(time);
+    if ended.is_err() {
+        let _gone_meanwhile = kill_process_group(group, Signal::KILL);
+    }
+    ended.ok().map(|output| output.expect("strace ends"))
 }
 
 /// The calls of one thread, in their order.
