@@ -10,8 +10,13 @@ import threading
 from zeroconf import ServiceBrowser, ServiceListener, Zeroconf
 
 
+# Each browser has a thread of its own, and `print` writes a line and its end apart.
+telling = threading.Lock()
+
+
 def tell(**said):
-    print(json.dumps(said), flush=True)
+    with telling:
+        print(json.dumps(said), flush=True)
 
 
 class Listener(ServiceListener):
