@@ -151,9 +151,7 @@ fn flag(id: &'static str, matches: &ArgMatches, shell: &Shell) -> Setting {
 /// What a variable says that stands for a flag of `serve`.
 fn environment(key: &'static str) -> Option<Setting> {
     let id = key.strip_prefix("serve.")?;
-    let mut program = Cli::command();
-    // Arguments are defined when they are needed.
-    program.build();
+    let program = Cli::whole();
     let serve = program.find_subcommand("serve")?;
     let variable = serve.get_arguments().find(|arg| arg.get_id() == id)?.get_env()?;
     let value = std::env::var_os(variable)?.to_string_lossy().into_owned();

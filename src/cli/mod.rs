@@ -158,6 +158,15 @@ commands! {
     hidden: man supervise confine
 }
 
+impl Cli {
+    /// The commands with all their arguments, for who looks at others than the one that was asked for.
+    fn whole() -> clap::Command {
+        let mut command = Self::command();
+        command.build();
+        command
+    }
+}
+
 /// Runs the program's arguments; what it returns is the process's exit code.
 pub fn main() -> ExitCode {
     if let Some(answered) = complete::answer() {

@@ -4,7 +4,6 @@ use std::error::Error as _;
 use std::ffi::OsString;
 use std::process::ExitCode;
 
-use clap::CommandFactory;
 use clap::error::ErrorKind;
 use serde::Serialize;
 
@@ -100,8 +99,7 @@ fn wrong(said: &clap::Error, command: &str) -> Error {
 
 /// The commands that are named, `deployctl trust add`; a value that is called like one of them is taken for it.
 fn command_of(arguments: &[OsString]) -> String {
-    let mut command = Cli::command();
-    command.build();
+    let mut command = Cli::whole();
     let mut named = vec![env!("CARGO_PKG_NAME").to_owned()];
     for word in arguments.iter().skip(1).filter_map(|word| word.to_str()) {
         if let Some(inner) = command.find_subcommand(word) {

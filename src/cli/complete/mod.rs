@@ -18,19 +18,12 @@ pub(super) use shells::{NAMES, script};
 /// By this variable a shell's script says that it asks, and which shell it is.
 const VARIABLE: &str = "DEPLOYCTL_COMPLETE";
 
-/// The commands with all their arguments.
-fn built() -> clap::Command {
-    let mut command = Cli::command();
-    command.build();
-    command
-}
-
 /// Answers a shell; nothing where none asks.
 pub(super) fn answer() -> Option<ExitCode> {
     let _asked = std::env::var_os(VARIABLE)?;
     let words = || std::env::args_os().skip_while(|word| *word != "--").skip(1);
     let completer = CompleteEnv::with_factory(|| match words().next() {
-        Some(_) => values::with_values(built(), &Line::of(words())),
+        Some(_) => values::with_values(Cli::whole(), &Line::of(words())),
         None => Cli::command(),
     });
     let folder = std::env::current_dir().ok();
